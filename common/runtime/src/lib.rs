@@ -1,0 +1,9 @@
+//! What every Narthex binary shares at its edge: admin endpoints, readiness, shutdown, telemetry, the clock, files on
+//! disk, and the HTTP client that a job's settings ask for.
+
+pub mod admin;
+pub mod clock;
+pub mod files;
+pub mod http_client;
+pub mod shutdown;
+pub mod telemetry;

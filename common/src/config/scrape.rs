@@ -1,0 +1,122 @@
+//! One `scrape_configs` entry, with what it inherits from `global` filled in.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{HttpClientConfig, PromDuration, yaml};
+use crate::{job::JobName, labels::Labels, relabel::RelabelConfig, semantics::NameValidation};
+
+/// A job. Every field is effective: defaults and `global` are applied.
+#[derive(Clone, Debug)]
+pub struct ScrapeConfig {
+    /// `job_name`
+    pub job_name: JobName,
+    /// `scrape_interval`
+    pub scrape_interval: PromDuration,
+    /// `scrape_timeout`
+    pub scrape_timeout: PromDuration,
+    /// `scrape_protocols`
+    pub scrape_protocols: Vec<String>,
+    /// `fallback_scrape_protocol`
+    pub fallback_scrape_protocol: Option<String>,
+    /// `scrape_native_histograms`
+    pub scrape_native_histograms: bool,
+    /// `always_scrape_classic_histograms`
+    pub always_scrape_classic_histograms: bool,
+    /// `convert_classic_histograms_to_nhcb`
+    pub convert_classic_histograms_to_nhcb: bool,
+    /// `extra_scrape_metrics`
+    pub extra_scrape_metrics: bool,
+    /// `params`
+    pub params: BTreeMap<String, Vec<String>>,
+    /// `metrics_path`
+    pub metrics_path: String,
+    /// `scheme`
+    pub scheme: String,
+    /// `honor_labels`
+    pub honor_labels: bool,
+    /// `honor_timestamps`
+    pub honor_timestamps: bool,
+    /// `track_timestamps_staleness`
+    pub track_timestamps_staleness: bool,
+    /// `enable_compression`
+    pub enable_compression: bool,
+    /// `body_size_limit` in bytes, 0 is none
+    pub body_size_limit: u64,
+    /// `sample_limit`, 0 is none
+    pub sample_limit: u64,
+    /// `target_limit`, 0 is none
+    pub target_limit: u64,
+    /// `label_limit`, 0 is none
+    pub label_limit: u64,
+    /// `label_name_length_limit`, 0 is none
+    pub label_name_length_limit: u64,
+    /// `label_value_length_limit`, 0 is none
+    pub label_value_length_limit: u64,
+    /// `keep_dropped_targets`, 0 is all
+    pub keep_dropped_targets: u64,
+    /// `metric_name_validation_scheme`
+    pub name_validation: NameValidation,
+    /// `metric_name_escaping_scheme`
+    pub metric_name_escaping_scheme: String,
+    /// `relabel_configs`
+    pub relabel_configs: Vec<RelabelConfig>,
+    /// `metric_relabel_configs`
+    pub metric_relabel_configs: Vec<RelabelConfig>,
+    /// The HTTP client settings.
+    pub http_client: HttpClientConfig,
+    /// How its targets are discovered.
+    pub discovery: Vec<SdConfig>,
+    /// The job as the user wrote it.
+    pub node: yaml::Node,
+    /// The file it stands in.
+    pub path: PathBuf,
+    /// The line it starts at, counted from 1.
+    pub line: usize,
+}
+
+/// One way a job discovers its targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SdConfig {
+    /// One entry of `static_configs`.
+    Static(StaticConfig),
+    /// One entry of `file_sd_configs`.
+    File(FileSdConfig),
+    /// One entry of `http_sd_configs`.
+    Http(HttpSdConfig),
+    /// One entry of any other kind, which Narthex does not know (yet).
+    Other {
+        /// The kind: `kubernetes_sd_configs`.
+        kind: String,
+        /// The line it stands at, counted from 1.
+        line: usize,
+    },
+}
+
+/// One entry of `static_configs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticConfig {
+    /// The addresses.
+    pub targets: Vec<String>,
+    /// The labels of all of them.
+    pub labels: Labels,
+}
+
+/// One entry of `file_sd_configs`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileSdConfig {
+    /// Patterns of files, absolute.
+    pub files: Vec<PathBuf>,
+    /// How often they are read again even if nothing seems to have changed.
+    pub refresh_interval: PromDuration,
+}
+
+/// One entry of `http_sd_configs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSdConfig {
+    /// Where the targets are listed. May hold a password.
+    pub url: super::http_client::Secret,
+    /// How often it is asked.
+    pub refresh_interval: PromDuration,
+    /// The HTTP client settings.
+    pub http_client: HttpClientConfig,
+}

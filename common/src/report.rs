@@ -1,0 +1,116 @@
+//! What one sidecar says its shard does.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    assignment::{Revision, TargetState},
+    fingerprint::Fingerprint,
+    load::{Load, Series},
+    semantics::PrometheusVersion,
+    target::TargetId,
+    time::{Timestamp, seconds},
+};
+
+/// How a target's last scrape went, in Prometheus' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Not scraped yet.
+    #[default]
+    Unknown,
+    /// Scraped.
+    Up,
+    /// Not to be scraped.
+    Down,
+}
+
+impl Health {
+    /// The word Prometheus' API uses.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// The state of one sidecar's knowledge, handed out with a report; ask for what is newer than it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cursor(pub String);
+
+/// What one shard does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Where this report stands; ask with it for the changes since.
+    pub cursor: Cursor,
+    /// Whether `targets` is everything (or only what changed since the cursor asked with).
+    pub complete: bool,
+    /// The assignment the shard runs.
+    pub revision: Revision,
+    /// The config the shard runs.
+    pub config: Fingerprint,
+    /// Why the newest config file is not the one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_error: Option<String>,
+    /// Since when the shard has had no target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<Timestamp>,
+    /// The Prometheus next door.
+    pub prometheus: PrometheusReport,
+    /// The targets, those that changed or all of them, sorted by id. A target that left is not listed: it is gone
+    /// when `revision` says so.
+    pub targets: Vec<TargetReport>,
+}
+
+/// What the Prometheus next door says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrometheusReport {
+    /// Where it is reached, as the sidecar knows it.
+    pub url: String,
+    /// Whether it answers `/-/ready`.
+    pub ready: bool,
+    /// Its version, once asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<PrometheusVersion>,
+    /// The series it holds in memory, once asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_series: Option<Series>,
+}
+
+/// What a shard knows of one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetReport {
+    /// Which target.
+    pub id: TargetId,
+    /// Whether it is here to stay.
+    pub state: TargetState,
+    /// How its last scrape went.
+    pub health: Health,
+    /// Why its last scrape failed; empty when it did not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_error: String,
+    /// When its last scrape began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_scrape: Option<Timestamp>,
+    /// How long its last scrape took.
+    #[serde(with = "seconds")]
+    pub last_scrape_duration: Duration,
+    /// What its last good scrape brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// Scrapes that succeeded or failed since it was assigned here, counted up to [`SCRAPES_COUNTED`]: enough to
+    /// settle a move, and a target that runs along does not change its report at every scrape.
+    pub scrapes: u32,
+}
+
+/// Scrapes are counted this far. Three settle a move: two prove that the target is scraped there, one may fail by
+/// chance.
+pub const SCRAPES_COUNTED: u32 = 3;

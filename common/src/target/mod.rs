@@ -1,0 +1,50 @@
+//! A target: one endpoint with its final labels and URL, and how it is built from what discovery found.
+
+use serde::{Deserialize, Serialize};
+
+pub mod build;
+
+use crate::{
+    fingerprint::{Fingerprint, Fingerprinter},
+    job::JobName,
+    labels::Labels,
+};
+
+/// The identity of a target: the fingerprint of its job, labels and URL, the same in every process and after every
+/// restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TargetId(pub Fingerprint);
+
+impl std::fmt::Display for TargetId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One endpoint to scrape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its identity.
+    pub id: TargetId,
+    /// The job it belongs to.
+    pub job: JobName,
+    /// All labels after relabeling, the reserved ones included, `__meta_*` excluded.
+    pub labels: Labels,
+    /// Where it is scraped, parameters included.
+    pub url: String,
+}
+
+impl Target {
+    /// A target with its identity.
+    #[must_use]
+    pub fn new(job: JobName, labels: Labels, url: String) -> Self {
+        let mut fingerprint = Fingerprinter::default();
+        fingerprint.add(job.as_str());
+        for (name, value) in labels.iter() {
+            fingerprint.add(name).add(value);
+        }
+        fingerprint.add(&url);
+        Self { id: TargetId(fingerprint.finish()), job, labels, url }
+    }
+}

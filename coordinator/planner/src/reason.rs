@@ -1,0 +1,99 @@
+//! Why: every decision carries its reason, from which logs, metrics and pages are written.
+
+use narthex_common::{load::Series, shard::Ordinal, target::TargetId};
+use serde::{Deserialize, Serialize};
+
+/// One difference between world and plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum Change {
+    /// A target gets a shard.
+    Place {
+        /// Which target.
+        target: TargetId,
+        /// Where to.
+        to: Ordinal,
+    },
+    /// A target starts to move.
+    Move {
+        /// Which target.
+        target: TargetId,
+        /// Where from.
+        from: Ordinal,
+        /// Where to.
+        to: Ordinal,
+        /// Why.
+        why: MoveReason,
+    },
+    /// A move is over: the source lets go.
+    Settle {
+        /// Which target.
+        target: TargetId,
+        /// Where it was scraped besides.
+        from: Ordinal,
+    },
+    /// A target that discovery no longer lists leaves its shard.
+    Forget {
+        /// Which target.
+        target: TargetId,
+        /// Where it was.
+        from: Ordinal,
+    },
+    /// The number of shards changes.
+    Scale {
+        /// How many there were to be.
+        from: u32,
+        /// How many there are to be.
+        to: u32,
+        /// Why.
+        why: ScaleReason,
+    },
+}
+
+/// Why a target moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveReason {
+    /// Its shard holds too many series.
+    OverBudget {
+        /// How many too many.
+        by: Series,
+    },
+    /// Its shard is to go.
+    Drain,
+}
+
+/// Why the number of shards changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScaleReason {
+    /// Targets found no room.
+    Unplaced {
+        /// How many.
+        targets: u64,
+    },
+    /// Shards are over their budget and there is no room elsewhere.
+    Overloaded,
+    /// Fewer than the minimum.
+    Minimum,
+    /// More than the maximum.
+    Maximum,
+    /// The last shard was idle for long enough.
+    Idle,
+}
+
+/// Why a target has no shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unplaced {
+    /// Its load is being probed; it is placed once that is known.
+    LoadUnknown,
+    /// There is no room, new shards are on their way.
+    WaitingForShards,
+    /// There is no room, and there may be no more shards.
+    ShardLimit,
+    /// There is no room, and the provider cannot add shards.
+    CannotScale,
+    /// Fewer shards are there than the minimum to begin with.
+    BelowMinimum,
+}

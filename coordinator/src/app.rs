@@ -1,0 +1,1 @@
+//! Wiring: which stage feeds which.

@@ -1,0 +1,1 @@
+//! Applying: the differences between what a plan wants and what was observed.

@@ -1,0 +1,189 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use narthex_common::{config::PromDuration, semantics::PrometheusVersion};
+
+/// Shards Prometheus by measured load.
+///
+/// Reads an unmodified prometheus.yml, discovers its targets, measures how many series each has, and gives every shard
+/// (one Prometheus with a narthex-sidecar) what it can carry.
+#[derive(Debug, Parser)]
+#[command(name = "narthex-coordinator", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of coordinating.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to coordinate.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Commands that change nothing.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Checks a config or shows what it leads to, without scraping or changing anything.
+    #[command(subcommand)]
+    Check(CheckCommand),
+}
+
+/// What to check.
+#[derive(Debug, Subcommand)]
+pub enum CheckCommand {
+    /// Says whether Prometheus and Narthex would take the config: exit code 0, or 1 with the error.
+    Config {
+        /// The prometheus.yml.
+        file: PathBuf,
+        /// The Prometheus version whose rules apply.
+        #[arg(long = "prometheus-version", default_value = "3.5")]
+        prometheus_version: PrometheusVersion,
+    },
+    /// Discovers the targets once and prints them with their labels before and after relabeling.
+    Targets(CheckTargetsArgs),
+}
+
+/// How to check targets.
+#[derive(Debug, Args)]
+pub struct CheckTargetsArgs {
+    /// The prometheus.yml.
+    pub file: PathBuf,
+    /// Only this job.
+    #[arg(long)]
+    pub job: Option<String>,
+    /// The Prometheus version whose rules apply.
+    #[arg(long = "prometheus-version", default_value = "3.5")]
+    pub prometheus_version: PrometheusVersion,
+    /// How long to wait for the first answer of every discovery.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub timeout: Duration,
+    /// How to print: a table for people, JSON for programs.
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// How to coordinate.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The user's prometheus.yml, read and never written.
+    #[arg(long = "config.file", default_value = "prometheus.yml", value_name = "FILE")]
+    pub config_file: PathBuf,
+    /// Where the API, the metrics and the web page listen.
+    #[arg(long = "web.address", default_value = "127.0.0.1:9090", value_name = "HOST:PORT")]
+    pub web_address: String,
+    /// How often a round is run.
+    #[arg(long = "coordinator.interval", default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub interval: Duration,
+    /// How long the first round waits for the first answer of every job's discovery.
+    ///
+    /// Afterwards it runs with the jobs that have answered; targets of the others stay where they are.
+    #[arg(long = "sd.init-timeout", default_value = "1m", value_parser = duration, value_name = "DURATION")]
+    pub sd_init_timeout: Duration,
+    /// How many targets are probed at once.
+    #[arg(long = "probe.concurrency", default_value_t = 200, value_name = "N")]
+    pub probe_concurrency: usize,
+    /// The Prometheus version whose rules targets are built by; the shards' version should be the same.
+    #[arg(long = "prometheus.version", default_value = "3.5", value_name = "VERSION")]
+    pub prometheus_version: PrometheusVersion,
+    /// The shards.
+    #[command(flatten)]
+    pub shard: ShardArgs,
+    /// Shards on this machine.
+    #[command(flatten)]
+    pub local: LocalArgs,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as narthex_coordinator=debug.
+    #[arg(long = "log.level", default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
+    /// How log lines look.
+    #[arg(long = "log.format", value_enum, default_value = "logfmt", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// key=value, for people.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Who the shards are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShardType {
+    /// A fixed list in a file (--shard.static-file).
+    Static,
+    /// Processes on this machine that the coordinator starts and stops (--shard.local.*).
+    Local,
+}
+
+/// The shards: who they are and what each may carry.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Shards")]
+pub struct ShardArgs {
+    /// Who the shards are.
+    #[arg(long = "shard.type", value_enum, default_value = "local", value_name = "TYPE")]
+    pub kind: ShardType,
+    /// The list of shards for --shard.type=static.
+    #[arg(long = "shard.static-file", default_value = "static-shards.yaml", value_name = "FILE")]
+    pub static_file: PathBuf,
+    /// Series one shard may hold after metric relabeling: its memory.
+    #[arg(long = "shard.max-series", default_value_t = 1_000_000, value_name = "N")]
+    pub max_series: u64,
+    /// Series one shard may scrape before metric relabeling: its work. 0 is no limit.
+    #[arg(long = "shard.max-process-series", default_value_t = 0, value_name = "N")]
+    pub max_process_series: u64,
+    /// The most shards of a replica.
+    #[arg(long = "shard.max-shard", default_value_t = 999_999, value_name = "N")]
+    pub max_shard: u32,
+    /// The fewest shards of a replica; targets are assigned only once that many are there.
+    #[arg(long = "shard.min-shard", default_value_t = 0, value_name = "N")]
+    pub min_shard: u32,
+    /// How long the last shard must be without targets before it is removed; 0 switches scale-in off.
+    #[arg(long = "shard.max-idle-time", default_value = "0s", value_parser = duration, value_name = "DURATION")]
+    pub max_idle_time: Duration,
+}
+
+/// Shards on this machine.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Local shards (--shard.type=local)")]
+pub struct LocalArgs {
+    /// Where the shards keep their configs and data.
+    #[arg(long = "shard.local.data-dir", default_value = "narthex-data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The ports shards may use, three for each: sidecar API, scrape proxy, Prometheus.
+    #[arg(long = "shard.local.ports", default_value = "19100-19399", value_parser = ports, value_name = "FROM-TO")]
+    pub ports: std::ops::RangeInclusive<u16>,
+    /// The prometheus binary that shards run; found on PATH otherwise.
+    #[arg(long = "shard.local.prometheus", default_value = "prometheus", value_name = "PATH")]
+    pub prometheus: PathBuf,
+    /// The narthex-sidecar binary; found beside this one or on PATH otherwise.
+    #[arg(long = "shard.local.sidecar", value_name = "PATH")]
+    pub sidecar: Option<PathBuf>,
+    /// A flag handed to every shard's Prometheus, such as --storage.tsdb.retention.time=6h; may be repeated.
+    #[arg(long = "shard.local.prometheus-arg", value_name = "FLAG", allow_hyphen_values = true)]
+    pub prometheus_args: Vec<String>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<PromDuration>().map(PromDuration::to_std).map_err(|error| error.to_string())
+}
+
+fn ports(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
+    let (from, to) = text.split_once('-').ok_or("expected FROM-TO, such as 19100-19399")?;
+    let port = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is not a port"));
+    let (from, to) = (port(from)?, port(to)?);
+    if to < from || to - from < 2 {
+        return Err(format!("{from}-{to} has no room for one shard, which needs three ports"));
+    }
+    Ok(from..=to)
+}

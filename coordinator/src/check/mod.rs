@@ -1,0 +1,1 @@
+//! The dry commands: `check config` and `check targets`.

@@ -1,0 +1,41 @@
+//! Discovery: from the config's SD blocks to targets with final labels.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use narthex_common::{
+    config::Config,
+    job::JobName,
+    labels::Labels,
+    target::{Target, TargetId},
+};
+
+/// Everything that discovery knows, as one snapshot.
+#[derive(Clone, Debug)]
+pub struct Discovered {
+    /// The config it was discovered with.
+    pub config: Arc<Config>,
+    /// Every job of the config.
+    pub jobs: BTreeMap<JobName, Arc<JobTargets>>,
+}
+
+/// What discovery found for one job, relabeled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobTargets {
+    /// Whether every discovery of the job has answered at least once. What is listed before that is a part.
+    pub discovered: bool,
+    /// The targets to scrape, without duplicates.
+    pub active: BTreeMap<TargetId, ActiveTarget>,
+    /// The discovered labels of targets that relabeling dropped.
+    pub dropped: Vec<Labels>,
+    /// Label sets that make no target, and why, in Prometheus' words.
+    pub errors: Vec<String>,
+}
+
+/// A target to scrape, and the labels it was discovered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveTarget {
+    /// The target.
+    pub target: Arc<Target>,
+    /// Its labels before relabeling, as Prometheus' API shows them.
+    pub discovered_labels: Labels,
+}

@@ -1,0 +1,5 @@
+//! `narthex-coordinator`: see the library for what it does.
+
+fn main() {
+    todo!()
+}

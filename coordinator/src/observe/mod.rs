@@ -1,0 +1,69 @@
+//! Observing: one report of every shard, asked at once, only what changed since the last.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use narthex_common::{
+    assignment::{Assignment, AssignmentUpdate},
+    report::{Cursor, Report, TargetReport},
+    shard::ReplicaId,
+    target::TargetId,
+};
+use narthex_planner::world::Seen;
+use url::Url;
+
+use crate::provider::ShardAddress;
+
+/// Talks to sidecars.
+pub trait ShardClient: Send + Sync {
+    /// The shard's report; since a cursor, only what changed.
+    fn report<'a>(&'a self, shard: &'a Url, since: Option<&'a Cursor>) -> BoxFuture<'a, anyhow::Result<Report>>;
+    /// The shard's whole assignment.
+    fn assignment<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<Assignment>>;
+    /// Puts a new assignment, as the difference to the one it has.
+    fn put_assignment<'a>(&'a self, shard: &'a Url, update: &'a AssignmentUpdate) -> BoxFuture<'a, anyhow::Result<()>>;
+    /// Tells the shard to read its config file again.
+    fn reload<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<()>>;
+}
+
+/// All replicas, as they were seen in one round.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The replicas, in the provider's order.
+    pub replicas: Vec<ObservedReplica>,
+}
+
+/// One replica, as it was seen.
+#[derive(Clone, Debug)]
+pub struct ObservedReplica {
+    /// Which replica.
+    pub id: ReplicaId,
+    /// Whether its provider can change the number of its shards.
+    pub scalable: bool,
+    /// The number of shards last asked for.
+    pub wanted_shards: u32,
+    /// Its shards, by ordinal.
+    pub shards: Vec<ObservedShard>,
+}
+
+/// One shard, as it was seen.
+#[derive(Clone, Debug)]
+pub struct ObservedShard {
+    /// Where it is.
+    pub address: ShardAddress,
+    /// What it said.
+    pub seen: Seen<Arc<ShardState>>,
+    /// Why it said nothing in this round.
+    pub error: Option<String>,
+}
+
+/// What a shard said, with the changes of every round merged.
+#[derive(Clone, Debug)]
+pub struct ShardState {
+    /// Its newest report, whose `targets` are taken out into the field below.
+    pub report: Report,
+    /// All its targets' reports.
+    pub targets: BTreeMap<TargetId, TargetReport>,
+    /// Its assignment, which is the truth of what it scrapes.
+    pub assignment: Arc<Assignment>,
+}

@@ -1,0 +1,1 @@
+//! One round: look, plan, apply, publish.

@@ -1,0 +1,1 @@
+//! What the coordinator shows: the API, the metrics, the snapshot of a round.

@@ -1,0 +1,5 @@
+//! `narthex-sidecar`: runs beside a Prometheus, writes the config it runs with, proxies its scrapes and knows the load
+//! and health of every target.
+
+pub mod proxy;
+pub mod targets;

@@ -1,0 +1,5 @@
+//! `narthex-sidecar`: see the library for what it does.
+
+fn main() {
+    todo!()
+}

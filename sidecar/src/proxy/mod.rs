@@ -1,0 +1,1 @@
+//! The scrape proxy: what Prometheus asks of a target goes through here.
