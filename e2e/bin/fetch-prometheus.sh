@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Prints the paths of the real Prometheus servers that tests and demo run, one "VERSION PATH" a line, installing what
+# is missing:
+#   2.42  Debian bookworm's package (or $PROMETHEUS, or whatever `prometheus` is on PATH)
+#   3.5   Debian sid's package (or $PROMETHEUS_SID), unpacked beside the sources and never installed; it needs libc6 2.34 only
+# Usage: fetch-prometheus.sh [stable] [sid]      (both when none is given)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=$PWD/.cache
+log() { printf 'fetch-prometheus: %s\n' "$*" >&2; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+version_of() { "$1" --version 2>&1 | sed -n 's/^prometheus, version \([0-9]*\.[0-9]*\).*/\1/p'; }
+
+stable() {
+    local binary=${PROMETHEUS:-$(command -v prometheus || true)}
+    if [ -z "$binary" ]; then
+        command -v apt-get >/dev/null || { log "no prometheus on PATH and no apt-get: install it, or set PROMETHEUS"; exit 1; }
+        log "installing Debian's prometheus package"
+        # Debian starts the server it installs; the tests start their own, so its start is forbidden while installing.
+        as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 sh -c '
+            apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus' >&2
+        binary=$(command -v prometheus)
+    fi
+    echo "$(version_of "$binary") $binary"
+}
+
+sid() {
+    local binary=${PROMETHEUS_SID:-$cache/sid/usr/bin/prometheus}
+    if [ ! -x "$binary" ]; then
+        log "downloading Debian sid's prometheus package"
+        mkdir -p "$cache/apt/lists/partial" "$cache/apt/archives/partial"
+        # The same mirror that this machine's own Debian packages come from.
+        local mirror
+        mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+            awk '$1 == "Debian" && $2 == "Debian" { print $3; exit }')
+        [ -n "$mirror" ] || { log "this machine's apt knows no Debian mirror; run apt-get update, or set PROMETHEUS_SID"; exit 1; }
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" > "$cache/apt/sources.list"
+        local options=(-qq -o "Dir::Etc::SourceList=$cache/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+            -o "Dir::State::Lists=$cache/apt/lists" -o "Dir::Cache=$cache/apt" -o APT::Sandbox::User=root)
+        apt-get "${options[@]}" update >&2
+        (cd "$cache/apt" && apt-get "${options[@]}" download prometheus >&2)
+        rm -rf "$cache/sid.partial" && mkdir -p "$cache/sid.partial"
+        dpkg -x "$cache"/apt/prometheus_*.deb "$cache/sid.partial"
+        rm -rf "$cache/apt" "$cache/sid" && mv "$cache/sid.partial" "$cache/sid"
+    fi
+    echo "$(version_of "$binary") $binary"
+}
+
+[ $# -gt 0 ] || set -- stable sid
+for which in "$@"; do
+    case $which in
+        stable | sid) "$which" ;;
+        *) log "unknown release $which"; exit 1 ;;
+    esac
+done
