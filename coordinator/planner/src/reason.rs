@@ -86,9 +86,11 @@ pub enum ScaleReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unplaced {
+    /// A shard that was there before the coordinator has not answered yet, and may hold it.
+    MaybeHeld,
     /// Its load is being probed; it is placed once that is known.
     LoadUnknown,
-    /// There is no room, new shards are on their way.
+    /// There is no room on the shards that answer; new or silent ones that have it are on their way.
     WaitingForShards,
     /// There is no room, and there may be no more shards.
     ShardLimit,

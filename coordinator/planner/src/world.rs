@@ -78,6 +78,10 @@ pub struct ShardView {
     pub id: ShardId,
     /// What it said last.
     pub report: Seen<ShardReport>,
+    /// When the coordinator, at its start, found the shard already there; none for a shard that appeared later, which
+    /// begins empty. A shard that was there, and has never answered since, may hold any target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found_at_start: Option<Timestamp>,
 }
 
 /// Something observed: never, once but not of late, or now.
