@@ -1,6 +1,16 @@
 //! Discovery: from the config's SD blocks to targets with final labels.
+//!
+//! Every distinct SD block of the config runs once, and tells its target
+//! groups to the [`DiscoveryManager`], which relabels them for each job that uses the block and publishes one snapshot
+//! of everything, [`Discovered`].
+
+pub mod manager;
+pub mod refusal;
 
 use std::{collections::BTreeMap, sync::Arc};
+
+pub use manager::DiscoveryManager;
+pub use refusal::{Refusals, check, unsupported};
 
 use narthex_common::{
     config::Config,
@@ -27,8 +37,10 @@ pub struct JobTargets {
     pub active: BTreeMap<TargetId, ActiveTarget>,
     /// The discovered labels of targets that relabeling dropped.
     pub dropped: Vec<Labels>,
-    /// Label sets that make no target, and why, in Prometheus' words.
+    /// Why label sets made no target, in Prometheus' words, once for every such set.
     pub errors: Vec<String>,
+    /// Why discoveries of the job that failed when last tried did so. What they found before is still listed.
+    pub failures: Vec<String>,
 }
 
 /// A target to scrape, and the labels it was discovered with.

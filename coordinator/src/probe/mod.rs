@@ -1,9 +1,13 @@
 //! Probes: one trial scrape of a target whose load nobody knows.
 
+pub mod manager;
+
 use std::collections::BTreeMap;
 
 use narthex_common::target::TargetId;
 use narthex_planner::world::KnownLoad;
+
+pub use manager::ProbeManager;
 
 /// What probes found, by target. A target that was never probed is absent.
 pub type Probed = BTreeMap<TargetId, KnownLoad>;
