@@ -1,5 +1,11 @@
 //! Observing: one report of every shard, asked at once, only what changed since the last.
 
+mod client;
+#[cfg(test)]
+pub(crate) mod fake;
+mod observer;
+mod world;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
@@ -8,9 +14,14 @@ use narthex_common::{
     report::{Cursor, Report, TargetReport},
     shard::ReplicaId,
     target::TargetId,
+    time::Timestamp,
 };
 use narthex_planner::world::Seen;
 use url::Url;
+
+pub use client::{HttpShardClient, Refused};
+pub use observer::Observer;
+pub use world::world_replicas;
 
 use crate::provider::ShardAddress;
 
@@ -53,6 +64,8 @@ pub struct ObservedShard {
     pub address: ShardAddress,
     /// What it said.
     pub seen: Seen<Arc<ShardState>>,
+    /// When the coordinator's first round found it; none when it appeared later.
+    pub found_at_start: Option<Timestamp>,
     /// Why it said nothing in this round.
     pub error: Option<String>,
 }

@@ -1,8 +1,14 @@
 //! Providers: who the shards are and how many.
 
+pub mod local;
+pub mod static_list;
+
 use futures_util::future::BoxFuture;
 use narthex_common::shard::{Ordinal, ReplicaId, ShardId};
 use url::Url;
+
+pub use local::{LocalProvider, LocalSettings};
+pub use static_list::StaticProvider;
 
 /// Knows the shards, and changes their number where it can.
 pub trait Provider: Send + Sync {
@@ -34,4 +40,6 @@ pub struct ShardAddress {
     pub id: ShardId,
     /// The sidecar's API.
     pub url: Url,
+    /// Why the provider could not bring the shard up. Whoever answers at its address then is not the shard.
+    pub problem: Option<String>,
 }

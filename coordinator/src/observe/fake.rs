@@ -1,0 +1,1 @@
+//! Shards without processes, for tests.
