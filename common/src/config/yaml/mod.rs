@@ -1,5 +1,14 @@
 //! YAML as a tree of its own text: every scalar keeps the text and the quoting it was written with, so that what is
 //! not ours is written back unchanged. Aliases and merges (`<<`) are resolved while reading.
+//!
+//! The dialect is the one of Go's yaml.v2, which Prometheus reads: YAML 1.1 scalars, later keys win over merged ones.
+
+mod read;
+mod scalar;
+mod write;
+
+pub use read::{YamlError, read};
+pub use scalar::Mismatch;
 
 /// A node of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,9 +124,29 @@ impl Node {
         }
     }
 
-    /// The tree as YAML.
+    /// The items, when this is a list; none when it is nothing. `None` for anything else.
+    #[must_use]
+    pub fn as_list(&self) -> Option<&[Self]> {
+        match &self.kind {
+            Kind::Sequence(items) => Some(items),
+            Kind::Scalar(_) if self.is_null() => Some(&[]),
+            Kind::Scalar(_) | Kind::Mapping(_) => None,
+        }
+    }
+
+    /// The keys with their values, when this is a mapping; none when it is nothing. `None` for anything else.
+    #[must_use]
+    pub fn as_map(&self) -> Option<&[(Scalar, Self)]> {
+        match &self.kind {
+            Kind::Mapping(entries) => Some(entries),
+            Kind::Scalar(_) if self.is_null() => Some(&[]),
+            Kind::Scalar(_) | Kind::Sequence(_) => None,
+        }
+    }
+
+    /// The tree as YAML in block style. Reading it gives the same tree.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        todo!()
+        write::document(self)
     }
 }
