@@ -1,0 +1,153 @@
+//! Relabeling: the cases of Prometheus' own tests, and our own.
+
+mod conformance;
+
+use narthex_common::{
+    labels::{Labels, LabelsBuilder},
+    relabel::{Action, RelabelConfig, Rules},
+    semantics::{NameValidation, PrometheusVersion},
+};
+use serde_json::Value;
+
+fn names(case: &Value) -> NameValidation {
+    serde_json::from_value(case["name_validation_scheme"].clone()).unwrap()
+}
+
+#[test]
+fn labels_are_relabeled_as_prometheus_does_it() {
+    let Some(data) = conformance::read("relabel.json") else { return };
+    for case in data["cases"].as_array().unwrap() {
+        let configs = conformance::rules(&case["relabel_configs"]);
+        let rules = Rules::compile(&configs, names(case), PrometheusVersion::V3_5).unwrap();
+        let mut labels = LabelsBuilder::from(&conformance::labels(&case["input"]));
+        let kept = rules.apply(&mut labels);
+        assert_eq!(kept, !case["drop"].as_bool().unwrap(), "{}", case["name"]);
+        if kept {
+            assert_eq!(labels.build(), conformance::labels(&case["output"]), "{}", case["name"]);
+        }
+    }
+}
+
+#[test]
+fn rules_are_validated_as_prometheus_does_it() {
+    let Some(data) = conformance::read("relabel.json") else { return };
+    for case in data["validate"].as_array().unwrap() {
+        let mut rule = conformance::rule(&case["config_go_fields"]);
+        if case["config_go_fields"]["action"].is_null() {
+            rule.action = None;
+        }
+        let validated = rule.validate(names(case)).map_err(|e| e.to_string());
+        match case["expected_error_contains"].as_str() {
+            Some(why) => assert!(validated.clone().unwrap_err().contains(why), "{}: {validated:?}", case["name"]),
+            None => assert_eq!(validated, Ok(()), "{}", case["name"]),
+        }
+    }
+}
+
+#[test]
+fn legacy_targets_may_contain_variables() {
+    let Some(data) = conformance::read("relabel.json") else { return };
+    for case in data["legacy_target_label_pattern"].as_array().unwrap() {
+        let target_label = case["target_label"].as_str().unwrap().to_owned();
+        let rule = RelabelConfig { target_label, ..RelabelConfig::default() };
+        assert_eq!(rule.validate(NameValidation::Legacy).is_ok(), case["valid"], "{:?}", rule.target_label);
+    }
+}
+
+fn replace(target_label: &str, replacement: &str) -> RelabelConfig {
+    RelabelConfig { target_label: target_label.into(), replacement: replacement.into(), ..RelabelConfig::default() }
+}
+
+fn from(source_labels: &[&str], regex: &str, config: RelabelConfig) -> RelabelConfig {
+    let source_labels = source_labels.iter().map(|&name| name.to_owned()).collect();
+    RelabelConfig { source_labels, regex: Some(regex.into()), ..config }
+}
+
+fn act(action: Action) -> RelabelConfig {
+    RelabelConfig { action: Some(action), ..RelabelConfig::default() }
+}
+
+fn relabeled(labels: &[(&str, &str)], configs: &[RelabelConfig]) -> Option<Labels> {
+    let rules = Rules::compile(configs, NameValidation::Legacy, PrometheusVersion::V3_5).unwrap();
+    let mut builder = LabelsBuilder::from(&labels.iter().copied().collect::<Labels>());
+    rules.apply(&mut builder).then(|| builder.build())
+}
+
+#[test]
+fn a_value_is_taken_from_several_labels() {
+    let rules = [from(&["a", "none", "b"], "(.*);;(.*)", replace("c", "$2/$1"))];
+    let labels = relabeled(&[("a", "1"), ("b", "2")], &rules).unwrap();
+    assert_eq!(labels.get("c"), Some("2/1"));
+}
+
+#[test]
+fn a_rule_without_source_sets_or_removes_a_label() {
+    let labels = relabeled(&[("a", "1"), ("b", "2")], &[replace("c", "3"), replace("b", "")]).unwrap();
+    assert_eq!(labels.to_string(), r#"{a="1", c="3"}"#);
+}
+
+#[test]
+fn a_target_that_is_no_name_is_left_out() {
+    let labels = relabeled(&[("a", "x-y")], &[from(&["a"], "(.*)", replace("$1", "z"))]).unwrap();
+    assert_eq!(labels.to_string(), r#"{a="x-y"}"#);
+}
+
+#[test]
+fn labels_are_mapped_from_what_was_there_before() {
+    let map = RelabelConfig { regex: Some("a(.*)".into()), ..act(Action::LabelMap) };
+    let labels = relabeled(&[("a_x", "1"), ("aa_x", "2")], &[map]).unwrap();
+    assert_eq!(labels.to_string(), r#"{_x="1", a_x="2", aa_x="2"}"#);
+}
+
+#[test]
+fn labels_that_are_both_absent_are_equal() {
+    let equal = |action| RelabelConfig {
+        source_labels: vec!["x".into()],
+        target_label: "y".into(),
+        action: Some(action),
+        ..RelabelConfig::default()
+    };
+    assert!(relabeled(&[("a", "1")], &[equal(Action::KeepEqual)]).is_some());
+    assert!(relabeled(&[("a", "1")], &[equal(Action::DropEqual)]).is_none());
+}
+
+#[test]
+fn the_hash_is_that_of_prometheus() {
+    let hash = RelabelConfig {
+        source_labels: vec!["c".into()],
+        target_label: "d".into(),
+        modulus: 1000,
+        ..act(Action::HashMod)
+    };
+    assert_eq!(relabeled(&[("c", "baz")], &[hash]).unwrap().get("d"), Some("976"));
+}
+
+#[test]
+fn a_pod_is_relabeled_as_usual() {
+    let rules = [
+        from(&["__meta_phase"], "Succeeded|Failed", act(Action::Drop)),
+        from(&["__meta_port_name"], ".*-metrics", act(Action::Keep)),
+        from(&["__address__", "__meta_port"], r"(.+?)(\:\d+)?;(\d+)", replace("__address__", "$1:$3")),
+        RelabelConfig { regex: Some("__meta_label_(.+)".into()), ..act(Action::LabelMap) },
+        from(&["__meta_absent"], "(https?)", replace("__scheme__", "$1")),
+        RelabelConfig { regex: Some("__tmp.*".into()), ..act(Action::LabelDrop) },
+    ];
+    let pod = [
+        ("__address__", "10.0.0.1:80"),
+        ("__meta_port", "9100"),
+        ("__meta_port_name", "http-metrics"),
+        ("__meta_label_app", "web"),
+        ("__meta_phase", "Running"),
+        ("__tmp_x", "1"),
+    ];
+    let labels = relabeled(&pod, &rules).unwrap();
+    assert_eq!(labels.get("__address__"), Some("10.0.0.1:9100"));
+    assert_eq!(labels.get("app"), Some("web"));
+    assert_eq!((labels.get("__tmp_x"), labels.get("__scheme__")), (None, None));
+}
+
+#[test]
+fn rules_are_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<Rules>();
+}
