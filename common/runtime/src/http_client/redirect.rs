@@ -1,0 +1,145 @@
+//! The way of one request over redirects, as Go's `net/http` goes it.
+
+use http::{Response, StatusCode, Uri, header, uri};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::ClientError;
+
+/// Go's limit (`net/http` `defaultCheckRedirect`).
+pub(super) const MAX_REDIRECTS: usize = 10;
+
+/// Where a request is, and where it started.
+pub(super) struct Hops {
+    first_host: String,
+    current: Uri,
+    user: Option<(String, String)>,
+    left_the_host: bool,
+}
+
+impl Hops {
+    /// The start of the way.
+    pub(super) fn from(start: Uri) -> Result<Self, ClientError> {
+        let (current, user) = split_user(start)?;
+        Ok(Self { first_host: host_of(&current), current, user, left_the_host: false })
+    }
+
+    /// The URL to ask now, without its user.
+    pub(super) fn current(&self) -> &Uri {
+        &self.current
+    }
+
+    /// User and password that the current URL holds.
+    pub(super) fn user(&self) -> Option<(&str, &str)> {
+        self.user.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+    }
+
+    /// Whether some redirect led to a host that is not the first one nor below it. From then on credentials stay away,
+    /// even when a later redirect leads back: whoever sent us around must not choose what we disclose.
+    pub(super) fn have_left_the_host(&self) -> bool {
+        self.left_the_host
+    }
+
+    /// Goes where an answer points, if it does.
+    pub(super) fn follow<B>(&mut self, answer: &Response<B>) -> Result<bool, ClientError> {
+        let redirects = matches!(
+            answer.status(),
+            StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT
+        );
+        let Some(location) = answer.headers().get(header::LOCATION).filter(|_| redirects) else {
+            return Ok(false);
+        };
+        let malformed = || ClientError("failed to parse Location header of a redirect".to_owned());
+        let location = location.to_str().map_err(|_| malformed())?;
+        let base = Url::parse(&self.current.to_string()).map_err(|_| malformed())?;
+        let mut next = base.join(location).map_err(|_| malformed())?;
+        next.set_fragment(None);
+        (self.current, self.user) = split_user(next.as_str().parse().map_err(|_| malformed())?)?;
+        self.left_the_host |= !is_same_or_below(&host_of(&self.current), &self.first_host);
+        Ok(true)
+    }
+}
+
+fn host_of(uri: &Uri) -> String {
+    uri.host().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Whether `host` is `parent` or a subdomain of it (Go's `isDomainOrSubdomain`).
+fn is_same_or_below(host: &str, parent: &str) -> bool {
+    // An IPv6 address has no subdomains.
+    host == parent || (!host.contains(':') && host.strip_suffix(parent).is_some_and(|below| below.ends_with('.')))
+}
+
+/// A URL without its user, and the user.
+fn split_user(from: Uri) -> Result<(Uri, Option<(String, String)>), ClientError> {
+    match from.scheme_str() {
+        Some("http" | "https") => {}
+        other => return Err(ClientError(format!("unsupported protocol scheme {:?}", other.unwrap_or_default()))),
+    }
+    let authority = from.authority().map_or("", uri::Authority::as_str);
+    let Some((user, host)) = authority.rsplit_once('@') else { return Ok((from, None)) };
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let user = (decoded(name), decoded(password));
+    let without = uri::Authority::try_from(host).map_err(|_| ClientError("http: no Host in request URL".to_owned()))?;
+    let mut parts = from.into_parts();
+    parts.authority = Some(without);
+    let uri = Uri::from_parts(parts).map_err(|_| ClientError("http: no Host in request URL".to_owned()))?;
+    Ok((uri, Some(user)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_may_follow_to_the_same_host_and_below_it_only() {
+        for (host, parent, may) in [
+            ("example.com", "example.com", true),
+            ("metrics.example.com", "example.com", true),
+            ("badexample.com", "example.com", false),
+            ("example.com", "metrics.example.com", false),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.2", "127.0.0.1", false),
+        ] {
+            assert_eq!(is_same_or_below(host, parent), may, "{host} {parent}");
+        }
+    }
+
+    #[test]
+    fn a_urls_user_is_decoded_and_taken_out() {
+        let hops = Hops::from("http://me:p%40ss@host:9100/metrics?a=b".parse().unwrap()).unwrap();
+        assert_eq!(hops.user(), Some(("me", "p@ss")));
+        assert_eq!(hops.current().to_string(), "http://host:9100/metrics?a=b");
+    }
+
+    #[test]
+    fn once_a_redirect_has_left_the_host_no_later_one_brings_the_credentials_back() {
+        let to = |location: &str| Response::builder().status(302).header("location", location).body(()).unwrap();
+        let mut hops = Hops::from("http://a.example/metrics".parse().unwrap()).unwrap();
+        assert!(hops.follow(&to("/other?x=1")).unwrap());
+        assert_eq!(hops.current().to_string(), "http://a.example/other?x=1");
+        assert!(!hops.have_left_the_host());
+        assert!(hops.follow(&to("//b.example/")).unwrap());
+        assert!(hops.have_left_the_host());
+        assert!(hops.follow(&to("http://a.example/")).unwrap());
+        assert!(hops.have_left_the_host());
+    }
+
+    #[test]
+    fn what_is_no_redirect_or_names_no_place_is_an_answer() {
+        let mut hops = Hops::from("http://a.example/".parse().unwrap()).unwrap();
+        assert!(!hops.follow(&Response::builder().status(302).body(()).unwrap()).unwrap());
+        assert!(!hops.follow(&Response::builder().status(200).header("location", "/x").body(()).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn only_http_is_spoken() {
+        let refused = Hops::from("ftp://host/".parse().unwrap()).err().unwrap();
+        assert_eq!(refused.to_string(), "unsupported protocol scheme \"ftp\"");
+    }
+}

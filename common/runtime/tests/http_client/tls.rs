@@ -1,0 +1,140 @@
+//! Whom a client trusts over TLS, and how it shows who it is.
+
+use std::{fs, time::Duration};
+
+use narthex_common::config::http_client::{HttpClientConfig, Secret, Source, TlsConfig, TlsVersion};
+use narthex_runtime::http_client::JobClient;
+
+use crate::{
+    get, request,
+    server::{Authority, Identity, Server, own_authority, server_tls},
+};
+
+fn with(tls: TlsConfig) -> HttpClientConfig {
+    HttpClientConfig { tls, ..HttpClientConfig::default() }
+}
+
+fn trusting(ca: &str) -> TlsConfig {
+    TlsConfig { ca: Some(Source::Inline(ca.to_owned())), ..TlsConfig::default() }
+}
+
+fn showing(identity: &Identity, ca: &str) -> TlsConfig {
+    TlsConfig {
+        cert: Some(Source::Inline(identity.cert.clone())),
+        key: Some(Source::Inline(Secret::new(identity.key.clone()))),
+        ..trusting(ca)
+    }
+}
+
+async fn failure(config: &HttpClientConfig, url: &str) -> String {
+    get(config, url).await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_server_of_the_given_authority_is_trusted_over_http_2_or_1() {
+    let authority = Authority::new();
+    let server = Server::start_tls(server_tls(&authority.issue(&["127.0.0.1"]), None)).await;
+    get(&with(trusting(&authority.pem())), &server.https()).await.unwrap();
+    assert_eq!(server.last().version, http::Version::HTTP_2);
+    let config = HttpClientConfig { enable_http2: false, ..with(trusting(&authority.pem())) };
+    get(&config, &server.https()).await.unwrap();
+    assert_eq!(server.last().version, http::Version::HTTP_11);
+}
+
+#[tokio::test]
+async fn a_server_of_an_unknown_authority_is_not_trusted() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let server = Server::start_tls(server_tls(&theirs.issue(&["127.0.0.1"]), None)).await;
+    let expected = "tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    assert_eq!(failure(&with(trusting(&ours.pem())), &server.https()).await, expected);
+    assert_eq!(failure(&HttpClientConfig::default(), &server.https()).await, expected);
+}
+
+#[tokio::test]
+async fn any_server_is_trusted_when_verification_is_off() {
+    let server = Server::start_tls(server_tls(&Authority::new().issue(&["elsewhere.example"]), None)).await;
+    let tls = TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() };
+    get(&with(tls), &server.https()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_with_the_very_certificate_that_is_given_as_authority_is_trusted() {
+    let identity = own_authority("127.0.0.1");
+    let server = Server::start_tls(server_tls(&identity, None)).await;
+    get(&with(trusting(&identity.cert)), &server.https()).await.unwrap();
+
+    let another = own_authority("127.0.0.1");
+    let expected = "tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    assert_eq!(failure(&with(trusting(&another.cert)), &server.https()).await, expected);
+
+    let misnamed = own_authority("elsewhere.example");
+    let server = Server::start_tls(server_tls(&misnamed, None)).await;
+    let expected = "tls: failed to verify certificate: x509: certificate is valid for elsewhere.example, not 127.0.0.1";
+    assert_eq!(failure(&with(trusting(&misnamed.cert)), &server.https()).await, expected);
+}
+
+#[tokio::test]
+async fn the_certificate_must_bear_the_name_unless_another_is_expected() {
+    let authority = Authority::new();
+    let server = Server::start_tls(server_tls(&authority.issue(&["metrics.example"]), None)).await;
+    let expected = "tls: failed to verify certificate: x509: certificate is valid for metrics.example, not 127.0.0.1";
+    assert_eq!(failure(&with(trusting(&authority.pem())), &server.https()).await, expected);
+    let tls = TlsConfig { server_name: Some("metrics.example".to_owned()), ..trusting(&authority.pem()) };
+    get(&with(tls), &server.https()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
+    let authority = Authority::new();
+    let server = Server::start_tls(server_tls(&authority.issue(&["127.0.0.1"]), Some(&authority))).await;
+    get(&with(showing(&authority.issue(&["client"]), &authority.pem())), &server.https()).await.unwrap();
+    for http2 in [true, false] {
+        let config = HttpClientConfig { enable_http2: http2, ..with(trusting(&authority.pem())) };
+        assert_eq!(failure(&config, &server.https()).await, "remote error: tls: certificate required");
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_authority_is_used_without_a_restart() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ca.pem");
+    fs::write(&path, old.pem()).unwrap();
+    let client =
+        JobClient::new(&with(TlsConfig { ca: Some(Source::File(path.clone())), ..TlsConfig::default() })).unwrap();
+    let server = Server::start_tls(server_tls(&new.issue(&["127.0.0.1"]), None)).await;
+    client.send(request(&server.https())).await.unwrap_err();
+    fs::write(&path, new.pem()).unwrap();
+    // The files are looked at again after 3 s.
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    client.send(request(&server.https())).await.unwrap();
+}
+
+#[test]
+fn unusable_settings_are_refused_when_the_client_is_made() {
+    let refused = |tls: TlsConfig| JobClient::new(&with(tls)).err().unwrap().to_string();
+    let missing = TlsConfig { ca: Some(Source::File("/no/such/ca.pem".into())), ..TlsConfig::default() };
+    assert_eq!(
+        refused(missing),
+        "unable to load specified CA cert /no/such/ca.pem: open /no/such/ca.pem: no such file or directory"
+    );
+    assert_eq!(
+        refused(trusting("no pem")),
+        "unable to use specified CA cert: failed to find any PEM data in certificate input"
+    );
+    let authority = Authority::new();
+    let (one, other) = (authority.issue(&["one"]), authority.issue(&["other"]));
+    let mixed = Identity { cert: one.cert, key: other.key };
+    assert_eq!(
+        refused(showing(&mixed, &authority.pem())),
+        "unable to use specified client cert & key: tls: private key does not match public key"
+    );
+    let too_old = TlsConfig { max_version: Some(TlsVersion::Tls11), ..TlsConfig::default() };
+    assert!(refused(too_old).contains("TLS 1.0 and 1.1"));
+    let upside_down = TlsConfig {
+        min_version: Some(TlsVersion::Tls13),
+        max_version: Some(TlsVersion::Tls12),
+        ..TlsConfig::default()
+    };
+    assert_eq!(refused(upside_down), "tls: no supported versions satisfy MinVersion and MaxVersion");
+}
