@@ -1,1 +1,114 @@
 //! The scrape proxy: what Prometheus asks of a target goes through here.
+//!
+//! Flow: a request in absolute form names a job by the user part of `proxy_url` and a target by its URL; [`Routes`]
+//! says which; the job's own HTTP client asks the target by its true scheme and with the job's credentials; status,
+//! headers and the still compressed body go back as they came, and are measured beside the way; the
+//! [`TargetTable`] learns how it went.
+//!
+//! Guarantees: nothing is forwarded without the shard's token, or to what is no target of the shard. A series scraped
+//! through here is the same as without. What fails before the first byte is a 502 with the reason as reason phrase,
+//! which Prometheus shows; what fails later aborts the connection. No timeout is shorter than Prometheus'. Memory does
+//! not grow with the size of a body.
+
+mod address;
+mod body;
+mod content_type;
+mod credentials;
+mod forward;
+mod kept;
+mod measure;
+mod metrics;
+mod refusal;
+mod routes;
+mod running;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use narthex_runtime::shutdown::Shutdown;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+use tracing::{debug, warn};
+
+use crate::targets::TargetTable;
+use forward::Forwarder;
+
+pub use metrics::ProxyMetrics;
+pub use routes::Routes;
+
+/// How long a connection may wait for the next request. Prometheus itself drops one that was idle for 5 minutes: it has
+/// to be the first, or it would send a scrape into a connection that is just being closed.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// How much of a request's head or of a body is held for one connection.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// How long scrapes on their way may take to end when the process does.
+const LAST_SCRAPES: Duration = Duration::from_secs(5);
+
+/// How long to wait when no connection can be accepted, which is mostly for want of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Answers the scrapes of a Prometheus until the process is to end.
+pub async fn serve(
+    listener: TcpListener,
+    routes: watch::Receiver<Arc<Routes>>,
+    table: Arc<TargetTable>,
+    metrics: ProxyMetrics,
+    shutdown: Shutdown,
+) {
+    let forwarder = Forwarder { routes, table, metrics };
+    let mut connections = JoinSet::new();
+    let mut ending = std::pin::pin!(shutdown.clone().wait());
+    loop {
+        tokio::select! {
+            () = &mut ending => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve_connection(stream, forwarder.clone(), shutdown.clone()));
+                }
+                Err(error) => {
+                    warn!(%error, "accept a connection to the scrape proxy; trying again");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_SCRAPES, all_ended).await.is_err() {
+        warn!("scrapes on their way did not end in time; breaking them off");
+    }
+}
+
+async fn serve_connection(stream: TcpStream, forwarder: Forwarder, shutdown: Shutdown) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "set TCP_NODELAY; scrapes may take a little longer");
+    }
+    let service = service_fn(move |request| {
+        let forwarder = forwarder.clone();
+        async move { Ok::<_, Infallible>(forwarder.answer(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = shutdown.wait() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        // Prometheus hanging up and targets breaking off end here, too; both are recorded where they are seen.
+        debug!(%error, "a connection to the scrape proxy ended early");
+    }
+}

@@ -1,0 +1,139 @@
+//! A scrape body on its way through: handed on piece by piece as it came, measured beside the way.
+//!
+//! Guarantees: a piece is asked of the target only when Prometheus has room for it, so that no more than some buffers
+//! of a body is ever held. A body that breaks off at the target's end breaks off at Prometheus' end: half an answer is
+//! never taken for a whole one.
+
+use std::{
+    error::Error,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{measure::Measurement, running::RunningScrape};
+
+/// A body that the proxy hands on.
+pub(super) struct PassingBody {
+    target: Incoming,
+    /// The scrape that ends with this body; none once it has ended.
+    scrape: Option<(RunningScrape, Measurement)>,
+    give_up: Pin<Box<Sleep>>,
+}
+
+/// Why a body broke off. Prometheus sees only that it did.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct BrokenOff(String);
+
+impl PassingBody {
+    /// Hands on a body whose end is the end of the scrape.
+    pub(super) fn measured(target: Incoming, scrape: RunningScrape, measurement: Measurement) -> Self {
+        let mut body = Self::unmeasured(target, scrape.give_up_at());
+        body.scrape = Some((scrape, measurement));
+        body.end_if_at_end();
+        body
+    }
+
+    /// Hands on a body that nobody will look at.
+    pub(super) fn unmeasured(target: Incoming, give_up_at: Instant) -> Self {
+        Self { target, scrape: None, give_up: Box::pin(sleep_until(give_up_at)) }
+    }
+
+    fn passed(&mut self, frame: &Frame<Bytes>) {
+        if let (Some((scrape, measurement)), Some(piece)) = (&mut self.scrape, frame.data_ref()) {
+            scrape.passed(piece.len());
+            measurement.feed(piece);
+        }
+    }
+
+    /// A body of known length is not asked for more once it is complete, so its end has to be looked for.
+    fn end_if_at_end(&mut self) {
+        if self.target.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some((scrape, measurement)) = self.scrape.take() {
+            scrape.forwarded(measurement.finish());
+        }
+    }
+
+    fn break_off(&mut self, reason: String) -> BrokenOff {
+        if let Some((scrape, _)) = self.scrape.take() {
+            scrape.broke_off(reason.clone());
+        }
+        BrokenOff(reason)
+    }
+}
+
+impl Body for PassingBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.target).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.passed(&frame);
+                this.end_if_at_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.break_off(as_go_says_it(&error))))),
+            Poll::Ready(None) => {
+                this.end();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                std::task::ready!(this.give_up.as_mut().poll(cx));
+                Poll::Ready(Some(Err(this.break_off("context deadline exceeded".into()))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.target.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.target.size_hint()
+    }
+}
+
+impl Drop for PassingBody {
+    fn drop(&mut self) {
+        if let Some((scrape, measurement)) = self.scrape.take()
+            && measurement.is_too_large()
+        {
+            scrape.refused_as_too_large();
+        }
+    }
+}
+
+/// Why reading a body failed, in the words Prometheus has for it.
+fn as_go_says_it(error: &hyper::Error) -> String {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let mut innermost = error.to_string();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                return "unexpected EOF".into();
+            }
+            if error.kind() == io::ErrorKind::ConnectionReset {
+                return "read tcp: read: connection reset by peer".into();
+            }
+        }
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return "unexpected EOF".into();
+        }
+        innermost = error.to_string();
+        cause = error.source();
+    }
+    innermost
+}

@@ -1,0 +1,125 @@
+//! One request: from what Prometheus asked to what the target answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
+use http_body_util::{Either, Empty, Full};
+use hyper::{body::Incoming, ext::ReasonPhrase};
+use tokio::sync::watch;
+
+use super::{
+    body::PassingBody,
+    metrics::{Outcome, ProxyMetrics},
+    refusal::Refusal,
+    routes::{Route, Routes},
+    running::RunningScrape,
+};
+use crate::targets::TargetTable;
+
+/// Headers that are meant for the next hop alone (RFC 9110, 7.6.1, with the older ones still seen), and those that are
+/// for the proxy.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// What answers requests.
+#[derive(Clone)]
+pub(super) struct Forwarder {
+    pub(super) routes: watch::Receiver<Arc<Routes>>,
+    pub(super) table: Arc<TargetTable>,
+    pub(super) metrics: ProxyMetrics,
+}
+
+type Answer = Response<Either<PassingBody, Full<Bytes>>>;
+
+impl Forwarder {
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Answer {
+        match self.route(&request) {
+            Ok(route) => self.forward(route, request.into_parts().0.headers).await,
+            Err(refusal) => {
+                self.metrics.ended(Outcome::Refused);
+                refusal.into_response().map(Either::Right)
+            }
+        }
+    }
+
+    fn route(&self, request: &Request<Incoming>) -> Result<Route, Refusal> {
+        if request.method() == Method::CONNECT {
+            return Err(Refusal::tunnel());
+        }
+        // The snapshot is left at once: it must not outlive a newer one.
+        let routes = Arc::clone(&self.routes.borrow());
+        let route = routes.find(request.uri(), request.headers())?;
+        if request.method() != Method::GET {
+            return Err(Refusal::not_get());
+        }
+        Ok(route)
+    }
+
+    async fn forward(self, route: Route, mut headers: HeaderMap) -> Answer {
+        let scrape = RunningScrape::start(&route, &headers, self.table, self.metrics);
+        let client = match &route.job.client {
+            Ok(client) => client,
+            Err(reason) => return without_answer(scrape, reason),
+        };
+        remove_hop_by_hop(&mut headers);
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = route.uri;
+        *request.headers_mut() = headers;
+        match tokio::time::timeout_at(scrape.give_up_at(), client.send(request)).await {
+            Ok(Ok(answer)) => pass_on(scrape, answer),
+            Ok(Err(error)) => without_answer(scrape, &error.to_string()),
+            Err(_) => without_answer(scrape, "context deadline exceeded"),
+        }
+    }
+}
+
+fn without_answer(scrape: RunningScrape, reason: &str) -> Answer {
+    scrape.no_answer(reason);
+    Refusal::no_answer(reason).into_response().map(Either::Right)
+}
+
+/// The target's answer as Prometheus gets it: status, headers and body as they came.
+fn pass_on(mut scrape: RunningScrape, answer: Response<Incoming>) -> Answer {
+    let (mut head, body) = answer.into_parts();
+    remove_hop_by_hop(&mut head.headers);
+    let phrase = head.extensions.remove::<ReasonPhrase>();
+    let body = if head.status == StatusCode::OK {
+        let measurement = scrape.measurement(&head.headers);
+        PassingBody::measured(body, scrape, measurement)
+    } else {
+        let give_up_at = scrape.give_up_at();
+        scrape.other_status(head.status, phrase.as_ref());
+        PassingBody::unmeasured(body, give_up_at)
+    };
+    let mut passed_on = Response::new(Either::Left(body));
+    *passed_on.status_mut() = head.status;
+    *passed_on.headers_mut() = head.headers;
+    if let Some(phrase) = phrase {
+        passed_on.extensions_mut().insert(phrase);
+    }
+    passed_on
+}
+
+/// Removes what is meant for one hop alone: the well-known headers, and those that `Connection` names.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}

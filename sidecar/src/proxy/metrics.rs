@@ -1,0 +1,94 @@
+//! What the proxy tells of itself on `/metrics`.
+
+use std::fmt::{self, Write as _};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// How a request to the proxy ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Outcome {
+    /// The target's whole answer went through, with status 200.
+    Forwarded,
+    /// The target answered with another status, which went through.
+    OtherStatus,
+    /// The target gave no answer: Prometheus got a 502 with the reason.
+    NoAnswer,
+    /// The target's answer broke off, and so did the one to Prometheus.
+    BrokenOff,
+    /// Prometheus went away before the end.
+    Cancelled,
+    /// Not forwarded: no credentials, or no target of this shard.
+    Refused,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Forwarded => "forwarded",
+            Self::OtherStatus => "other_status",
+            Self::NoAnswer => "no_answer",
+            Self::BrokenOff => "broken_off",
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    outcome: Outcome,
+}
+
+/// Counters of the proxy. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct ProxyMetrics {
+    requests: Family<ByOutcome, Counter>,
+    bytes: Counter,
+    in_flight: Gauge,
+}
+
+/// One scrape on its way, as long as it lives.
+#[derive(Debug)]
+pub(super) struct InFlight(Gauge);
+
+impl ProxyMetrics {
+    /// Metrics that the registry shows.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "narthex_sidecar_proxy_requests",
+            "Requests to the scrape proxy, by how they ended",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "narthex_sidecar_proxy_bytes",
+            "Bytes of scrape bodies that went through, as the targets sent them",
+            metrics.bytes.clone(),
+        );
+        registry.register("narthex_sidecar_proxy_in_flight", "Scrapes on their way", metrics.in_flight.clone());
+        metrics
+    }
+
+    pub(super) fn ended(&self, outcome: Outcome) {
+        self.requests.get_or_create(&ByOutcome { outcome }).inc();
+    }
+
+    pub(super) fn passed(&self, bytes: usize) {
+        self.bytes.inc_by(bytes as u64);
+    }
+
+    pub(super) fn in_flight(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

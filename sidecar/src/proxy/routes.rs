@@ -1,0 +1,257 @@
+//! Where requests go: an unchanging table of jobs and their targets, made anew whenever config or assignment change.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, Uri, uri::PathAndQuery};
+use narthex_common::{
+    assignment::Assignment,
+    config::{Config, HttpClientConfig, ScrapeConfig},
+    exposition::KeptSamples,
+    job::JobName,
+    labels::Labels,
+    relabel::RelabelConfig,
+    semantics::{NameValidation, PrometheusVersion},
+    target::{Target, TargetId},
+};
+use narthex_runtime::http_client::JobClient;
+use tracing::warn;
+
+use super::{
+    address::{Address, Scheme, without_scheme_mark},
+    credentials::{self, Token},
+    kept::KeptMemory,
+    refusal::Refusal,
+};
+use crate::job_ids::JobIds;
+
+/// Every target that may be scraped through the proxy. An immutable value: publish a new one to change it.
+pub struct Routes {
+    token: Token,
+    jobs: HashMap<String, Arc<JobTargets>>,
+}
+
+struct JobTargets {
+    job: Arc<JobRoute>,
+    targets: HashMap<Address, Homonyms>,
+}
+
+/// The targets of a job with one address.
+#[derive(Default)]
+struct Homonyms {
+    http: Twins,
+    https: Twins,
+}
+
+/// Targets of a job with one URL, which differ in labels alone. No request tells which of them it is for; all of them
+/// are scraped equally often, so they take turns.
+#[derive(Default)]
+struct Twins {
+    targets: Vec<Arc<TargetRoute>>,
+    turn: AtomicUsize,
+}
+
+/// What the scrapes of one job have in common.
+pub(super) struct JobRoute {
+    pub(super) name: JobName,
+    /// How its targets are asked, or why they cannot be.
+    pub(super) client: Result<JobClient, String>,
+    /// Which samples it keeps; none when it keeps all.
+    pub(super) kept: Option<KeptSamples>,
+    pub(super) scrape_timeout: Duration,
+    pub(super) body_size_limit: u64,
+    pub(super) sample_limit: u64,
+    pub(super) fallback_protocol: Option<String>,
+    pub(super) version: PrometheusVersion,
+    /// What `client` was made of.
+    http_client: HttpClientConfig,
+    /// What `kept` was made of.
+    metric_rules: MetricRules,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct MetricRules {
+    rules: Vec<RelabelConfig>,
+    honor_labels: bool,
+    names: NameValidation,
+    version: PrometheusVersion,
+}
+
+/// One target.
+pub(super) struct TargetRoute {
+    pub(super) id: TargetId,
+    pub(super) labels: Labels,
+    pub(super) scheme: Scheme,
+    memory: Mutex<KeptMemory>,
+}
+
+/// Where one request goes.
+pub(super) struct Route {
+    pub(super) job: Arc<JobRoute>,
+    pub(super) target: Arc<TargetRoute>,
+    /// What to ask: as Prometheus did, with the target's true scheme.
+    pub(super) uri: Uri,
+}
+
+impl Routes {
+    /// The routes of an assignment, for a Prometheus that shows `token`. A job whose client cannot be made – a missing
+    /// CA file, `oauth2` – does not fail the others: its scrapes are answered with the reason. What stayed the same
+    /// since `previous` is taken over from there, connections included.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        assignment: &Assignment,
+        ids: &JobIds,
+        token: &str,
+        version: PrometheusVersion,
+        previous: Option<&Self>,
+    ) -> Self {
+        let mut by_job: HashMap<&JobName, Vec<&Target>> = HashMap::new();
+        for assigned in assignment.targets.values() {
+            by_job.entry(&assigned.target.job).or_default().push(&assigned.target);
+        }
+        let jobs = config.jobs.iter().filter_map(|job| {
+            let id = ids.id(&job.job_name)?;
+            let previous = previous.and_then(|routes| routes.jobs.get(id)).map(AsRef::as_ref);
+            let targets = by_job.remove(&job.job_name).unwrap_or_default();
+            Some((id.to_owned(), Arc::new(JobTargets::new(job, &targets, version, previous))))
+        });
+        Self { token: Token::new(token), jobs: jobs.collect() }
+    }
+
+    /// Where a request goes, or why it goes nowhere.
+    pub(super) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Route, Refusal> {
+        let (Some(authority), Some(asked)) = (uri.authority(), uri.path_and_query()) else {
+            return Err(Refusal::not_absolute());
+        };
+        let id = credentials::job_id(headers, &self.token).ok_or_else(Refusal::no_credentials)?;
+        let job = self.jobs.get(&id).ok_or_else(Refusal::unknown_job)?;
+        let (asked, marked) = without_scheme_mark(asked);
+        let address = Address::of_request(authority.as_str(), &asked);
+        let target = job.targets.get(&address).and_then(|homonyms| homonyms.next(marked));
+        let target = target.ok_or_else(|| Refusal::unknown_target(&job.job.name, uri))?;
+        let uri =
+            target_uri(target.scheme, authority.as_str(), asked).map_err(|e| Refusal::no_answer(&e.to_string()))?;
+        Ok(Route { job: Arc::clone(&job.job), target, uri })
+    }
+}
+
+fn target_uri(scheme: Scheme, authority: &str, asked: PathAndQuery) -> Result<Uri, http::Error> {
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    Uri::builder().scheme(scheme.as_str()).authority(host).path_and_query(asked).build()
+}
+
+impl JobTargets {
+    fn new(job: &ScrapeConfig, targets: &[&Target], version: PrometheusVersion, previous: Option<&Self>) -> Self {
+        let route = Arc::new(JobRoute::new(job, version, previous.map(|p| p.job.as_ref())));
+        // What is remembered of kept samples is worth nothing under other rules.
+        let previous = previous.filter(|p| p.job.metric_rules == route.metric_rules);
+        let mut by_address: HashMap<Address, Homonyms> = HashMap::new();
+        for target in targets {
+            let Some((address, scheme)) = Address::of_target(&target.url) else {
+                warn!(job = %target.job, target = %target.id, "a target without a http URL; its scrapes are refused");
+                continue;
+            };
+            let known = previous.and_then(|p| p.targets.get(&address)?.of(scheme).with_id(target.id));
+            let route = known.unwrap_or_else(|| Arc::new(TargetRoute::new(target, scheme)));
+            by_address.entry(address).or_default().of_mut(scheme).targets.push(route);
+        }
+        Self { job: route, targets: by_address }
+    }
+}
+
+impl Homonyms {
+    /// The target that is asked for: the https one when it is marked or there is no other.
+    fn next(&self, marked_https: bool) -> Option<Arc<TargetRoute>> {
+        let plain = if marked_https { None } else { self.http.next() };
+        plain.or_else(|| self.https.next())
+    }
+
+    const fn of(&self, scheme: Scheme) -> &Twins {
+        match scheme {
+            Scheme::Http => &self.http,
+            Scheme::Https => &self.https,
+        }
+    }
+
+    const fn of_mut(&mut self, scheme: Scheme) -> &mut Twins {
+        match scheme {
+            Scheme::Http => &mut self.http,
+            Scheme::Https => &mut self.https,
+        }
+    }
+}
+
+impl Twins {
+    fn next(&self) -> Option<Arc<TargetRoute>> {
+        let count = self.targets.len().max(1);
+        self.targets.get(self.turn.fetch_add(1, Ordering::Relaxed) % count).cloned()
+    }
+
+    fn with_id(&self, id: TargetId) -> Option<Arc<TargetRoute>> {
+        self.targets.iter().find(|target| target.id == id).cloned()
+    }
+}
+
+impl JobRoute {
+    fn new(job: &ScrapeConfig, version: PrometheusVersion, previous: Option<&Self>) -> Self {
+        let metric_rules = MetricRules {
+            rules: job.metric_relabel_configs.clone(),
+            honor_labels: job.honor_labels,
+            names: job.name_validation,
+            version,
+        };
+        let kept = match previous.filter(|p| p.metric_rules == metric_rules) {
+            Some(same) => same.kept.clone(),
+            None => kept_samples(job, version),
+        };
+        let client = match previous.filter(|p| p.http_client == job.http_client).map(|p| &p.client) {
+            Some(Ok(same)) => Ok(same.clone()),
+            // A file that was missing may be there now.
+            Some(Err(_)) | None => JobClient::new(&job.http_client).map_err(|e| e.to_string()),
+        };
+        if let Err(error) = &client {
+            warn!(job = %job.job_name, %error, "no HTTP client for this job; its scrapes fail with this reason");
+        }
+        Self {
+            name: job.job_name.clone(),
+            client,
+            kept,
+            scrape_timeout: job.scrape_timeout.to_std(),
+            body_size_limit: job.body_size_limit,
+            sample_limit: job.sample_limit,
+            fallback_protocol: job.fallback_scrape_protocol.clone(),
+            version,
+            http_client: job.http_client.clone(),
+            metric_rules,
+        }
+    }
+
+    /// Whether the samples of a target's next scrape are to be relabeled: always where a limit depends on it.
+    pub(super) fn is_kept_due(&self, target: &TargetRoute) -> bool {
+        self.sample_limit > 0 || target.memory().is_due()
+    }
+}
+
+fn kept_samples(job: &ScrapeConfig, version: PrometheusVersion) -> Option<KeptSamples> {
+    KeptSamples::new(job, version).unwrap_or_else(|error| {
+        warn!(job = %job.job_name, %error, "metric relabeling not understood; every sample counts as kept");
+        None
+    })
+}
+
+impl TargetRoute {
+    fn new(target: &Target, scheme: Scheme) -> Self {
+        Self { id: target.id, labels: target.labels.clone(), scheme, memory: Mutex::default() }
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, KeptMemory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

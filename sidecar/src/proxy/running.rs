@@ -1,0 +1,163 @@
+//! One scrape on its way: however it ends, it is recorded exactly once, in the words Prometheus would have used had it
+//! asked the target itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, StatusCode, Uri};
+use hyper::ext::ReasonPhrase;
+use narthex_common::{load::Load, time::Timestamp};
+use narthex_runtime::clock;
+
+use super::{
+    measure::Measurement,
+    metrics::{InFlight, Outcome, ProxyMetrics},
+    routes::{JobRoute, Route, TargetRoute},
+};
+use crate::targets::{Scrape, TargetTable};
+
+/// How long Prometheus waits for the whole scrape, in seconds with a fraction.
+const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// How much longer than Prometheus the proxy waits before it gives up. Prometheus hangs up first; this is for whoever
+/// asks and never does, so that nothing is held for ever.
+const LONGER_THAN_PROMETHEUS: Duration = Duration::from_secs(10);
+
+/// Prometheus starts its clock before it dials the proxy, so its timeout strikes while the proxy's clock shows a little
+/// less: whoever hangs up after this many hundredths of the timeout is taken to have run out of it.
+const RUN_OUT_PERCENT: u32 = 90;
+
+/// One scrape on its way. Dropped before it ended, it is one that Prometheus gave up.
+pub(super) struct RunningScrape {
+    job: Arc<JobRoute>,
+    target: Arc<TargetRoute>,
+    uri: Uri,
+    table: Arc<TargetTable>,
+    metrics: ProxyMetrics,
+    began: Timestamp,
+    started: Instant,
+    timeout: Duration,
+    /// Whether the target has answered: Prometheus words a timeout differently then.
+    answered: bool,
+    /// Whether metric relabeling is tried on its samples.
+    relabeled: bool,
+    ended: bool,
+    _in_flight: InFlight,
+}
+
+impl RunningScrape {
+    pub(super) fn start(route: &Route, headers: &HeaderMap, table: Arc<TargetTable>, metrics: ProxyMetrics) -> Self {
+        let asked = headers.get(TIMEOUT_HEADER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        let timeout = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Self {
+            job: Arc::clone(&route.job),
+            target: Arc::clone(&route.target),
+            uri: route.uri.clone(),
+            table,
+            began: clock::now(),
+            started: Instant::now(),
+            timeout: timeout.unwrap_or(route.job.scrape_timeout),
+            answered: false,
+            relabeled: false,
+            ended: false,
+            _in_flight: metrics.in_flight(),
+            metrics,
+        }
+    }
+
+    /// When the proxy itself gives up.
+    pub(super) fn give_up_at(&self) -> tokio::time::Instant {
+        let patience = self.timeout.saturating_add(LONGER_THAN_PROMETHEUS);
+        // A header may ask for more than a clock can count.
+        let at = self.started.checked_add(patience).unwrap_or(self.started + LONGER_THAN_PROMETHEUS);
+        at.into()
+    }
+
+    /// The target has answered with 200: its body is to be measured.
+    pub(super) fn measurement(&mut self, headers: &HeaderMap) -> Measurement {
+        self.answered = true;
+        self.relabeled = self.job.is_kept_due(&self.target);
+        let kept = self.job.kept.clone().filter(|_| self.relabeled).map(|kept| (kept, self.target.labels.clone()));
+        Measurement::new(headers, &self.job, kept)
+    }
+
+    /// Bytes of the body went through.
+    pub(super) fn passed(&self, bytes: usize) {
+        self.metrics.passed(bytes);
+    }
+
+    /// The whole answer went through.
+    pub(super) fn forwarded(mut self, measured: Result<Load, String>) {
+        let outcome = measured.map(|load| self.load(load));
+        self.record(Outcome::Forwarded, outcome.map(Some));
+    }
+
+    /// The target answered with another status than 200: Prometheus looks no further.
+    pub(super) fn other_status(mut self, status: StatusCode, phrase: Option<&ReasonPhrase>) {
+        let reason = match phrase {
+            Some(phrase) => String::from_utf8_lossy(phrase.as_bytes()).into_owned(),
+            None => status.canonical_reason().unwrap_or_default().to_owned(),
+        };
+        let error = format!("server returned HTTP status {} {reason}", status.as_u16());
+        self.record(Outcome::OtherStatus, Err(error.trim_end().to_owned()));
+    }
+
+    /// The target gave no answer.
+    pub(super) fn no_answer(mut self, reason: &str) {
+        self.record(Outcome::NoAnswer, Err(self.failed_get(reason)));
+    }
+
+    /// The target's answer broke off.
+    pub(super) fn broke_off(mut self, reason: String) {
+        self.record(Outcome::BrokenOff, Err(reason));
+    }
+
+    /// Prometheus read as much of a body as the job allows, and hung up.
+    pub(super) fn refused_as_too_large(mut self) {
+        self.record(Outcome::Cancelled, Err(super::measure::TOO_LARGE.into()));
+    }
+
+    /// The load to report: what was measured, and the part that is kept, relabeled now or earlier.
+    fn load(&self, measured: Load) -> Load {
+        if self.job.kept.is_none() {
+            return measured;
+        }
+        let mut memory = self.target.memory();
+        if self.relabeled {
+            memory.tried(measured);
+            measured
+        } else {
+            memory.estimate(measured.exposed)
+        }
+    }
+
+    fn record(&mut self, ended: Outcome, outcome: Result<Option<Load>, String>) {
+        self.ended = true;
+        self.metrics.ended(ended);
+        self.table.record(self.target.id, Scrape { began: self.began, took: self.started.elapsed(), outcome });
+    }
+
+    /// Go's words for a request that got no answer.
+    fn failed_get(&self, reason: &str) -> String {
+        format!("Get \"{}\": {reason}", self.uri)
+    }
+}
+
+impl Drop for RunningScrape {
+    /// Prometheus went away. When its time was up, that is what it says of the target; otherwise it was told to stop
+    /// scraping, which says nothing of the target.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if self.started.elapsed() < self.timeout * RUN_OUT_PERCENT / 100 {
+            self.metrics.ended(Outcome::Cancelled);
+            return;
+        }
+        let reason = "context deadline exceeded";
+        let error = if self.answered { reason.to_owned() } else { self.failed_get(reason) };
+        self.record(Outcome::Cancelled, Err(error));
+    }
+}
