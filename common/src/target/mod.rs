@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+mod address;
 pub mod build;
+mod url;
 
 use crate::{
     fingerprint::{Fingerprint, Fingerprinter},
