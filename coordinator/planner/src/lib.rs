@@ -4,18 +4,60 @@
 //! its own, no I/O. The phases of a round are functions, too, in the order in which they run: forget, settle, relieve,
 //! place, drain, scale.
 
+mod catalogue;
+mod draft;
+mod fit;
+pub mod invariant;
+mod phase;
 pub mod plan;
 pub mod policy;
 pub mod reason;
 pub mod world;
 
+use catalogue::Catalogue;
+use draft::Draft;
 pub use plan::{Plan, ReplicaPlan};
 pub use policy::Policy;
+use reason::Unplaced;
 pub use world::World;
+use world::{ReplicaView, Seen, ShardView};
 
 /// Plans one round.
+///
+/// Every invariant that [`invariant`] lists holds of the result, whatever the world looks like.
 #[must_use]
 pub fn plan(world: &World, policy: &Policy) -> Plan {
-    let _ = (world, policy);
-    todo!()
+    let catalogue = Catalogue::of(world);
+    let replicas = world.replicas.iter();
+    let plan = Plan {
+        replicas: replicas.map(|view| (view.id.clone(), plan_replica(world, view, &catalogue, policy))).collect(),
+    };
+    #[cfg(debug_assertions)]
+    {
+        let broken = invariant::broken(world, policy, &plan);
+        assert!(broken.is_empty(), "{broken:?}");
+    }
+    plan
+}
+
+fn plan_replica(world: &World, view: &ReplicaView, catalogue: &Catalogue, policy: &Policy) -> ReplicaPlan {
+    let mut draft = Draft::of(world, view, catalogue, policy);
+    phase::forget::forget(&mut draft);
+    phase::settle::settle(&mut draft);
+    if enough_shards_are_there(view, policy) {
+        phase::relieve::relieve(&mut draft);
+        phase::place::place(&mut draft);
+        phase::drain::drain(&mut draft);
+    } else {
+        phase::place::leave_all_unplaced(&mut draft, Unplaced::BelowMinimum);
+    }
+    phase::scale::scale(&mut draft, world);
+    draft.finish()
+}
+
+/// Whether as many shards as the minimum are there: they answered once, or were there before the coordinator. A shard
+/// that does not answer for a while is still there, so that a rolling restart does not stop the whole replica.
+fn enough_shards_are_there(view: &ReplicaView, policy: &Policy) -> bool {
+    let is_there = |shard: &&ShardView| !matches!(shard.report, Seen::Never) || shard.found_at_start.is_some();
+    view.shards.values().filter(is_there).count() >= policy.min_shards as usize
 }

@@ -32,6 +32,13 @@ pub enum Change {
         /// Where it was scraped besides.
         from: Ordinal,
     },
+    /// A move is given up, because the destination does not have the target: the source owns it again.
+    GiveBack {
+        /// Which target.
+        target: TargetId,
+        /// Whose it is again.
+        to: Ordinal,
+    },
     /// A target that discovery no longer lists leaves its shard.
     Forget {
         /// Which target.
@@ -61,6 +68,8 @@ pub enum MoveReason {
     },
     /// Its shard is to go.
     Drain,
+    /// Two shards own it, and this one is not to. No move begins: both scrape it already.
+    HeldTwice,
 }
 
 /// Why the number of shards changes.
@@ -76,7 +85,7 @@ pub enum ScaleReason {
     Overloaded,
     /// Fewer than the minimum.
     Minimum,
-    /// More than the maximum.
+    /// More than the maximum: shards that are not there yet are not waited for.
     Maximum,
     /// The last shard was idle for long enough.
     Idle,

@@ -1,0 +1,175 @@
+//! The catalogue: every target a plan is about, whether it is to be scraped, and the load it is planned with.
+//!
+//! The load is what a shard measured that scrapes the target; else what a probe measured; else, of a target that cannot
+//! be scraped, the median of its job, because it will be back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use narthex_common::{
+    job::JobName,
+    load::{Load, Series},
+    target::TargetId,
+};
+
+use crate::world::{KnownLoad, Seen, World};
+
+/// Prometheus writes five series of its own about every target, also of one that is down: `up`,
+/// `scrape_duration_seconds`, `scrape_samples_scraped`, `scrape_samples_post_metric_relabeling` and
+/// `scrape_series_added`. No target is planned with less, so that a job that is down does not weigh nothing.
+const SERIES_OF_ANY_TARGET: Series = Series(5);
+
+/// All targets, listed or held, sorted by id.
+pub(crate) struct Catalogue {
+    entries: Vec<Entry>,
+}
+
+/// A target's place in the catalogue. The order of places is that of ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TargetIx(pub(crate) usize);
+
+/// One target.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: TargetId,
+    pub(crate) standing: Standing,
+    /// What it is planned with.
+    pub(crate) load: Load,
+    /// Whether nothing is known of its load yet, so that it waits for its probe unless a shard holds it.
+    pub(crate) load_unknown: bool,
+}
+
+/// What is to become of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Discovery lists it.
+    Listed,
+    /// Its job's discovery has not answered yet: it stays where it is.
+    Kept,
+    /// Discovery no longer lists it, or its job is gone.
+    Gone,
+}
+
+/// A target on some shard.
+struct Held<'w> {
+    id: TargetId,
+    job: &'w JobName,
+    load: Option<Load>,
+    fresh: bool,
+}
+
+/// A target whose load is still to be settled on.
+struct Candidate<'w> {
+    id: TargetId,
+    job: &'w JobName,
+    standing: Standing,
+    load: Option<Load>,
+    load_unknown: bool,
+}
+
+impl Catalogue {
+    pub(crate) fn of(world: &World) -> Self {
+        let candidates = candidates(world);
+        let estimates = median_of_jobs_with_unmeasured_targets(&candidates);
+        let entries = candidates
+            .into_iter()
+            .map(|c| {
+                let load = c.load.or_else(|| estimates.get(c.job).copied()).unwrap_or(Load::ZERO);
+                let load = Load { kept: load.kept.max(SERIES_OF_ANY_TARGET), ..load };
+                Entry { id: c.id, standing: c.standing, load, load_unknown: c.load_unknown }
+            })
+            .collect();
+        Self { entries }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// A target's place. Every listed and every held target has one.
+    pub(crate) fn place_of(&self, id: TargetId) -> Option<TargetIx> {
+        self.entries.binary_search_by_key(&id, |entry| entry.id).ok().map(TargetIx)
+    }
+
+    pub(crate) fn get(&self, target: TargetIx) -> &Entry {
+        &self.entries[target.0]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TargetIx, &Entry)> {
+        self.entries.iter().enumerate().map(|(place, entry)| (TargetIx(place), entry))
+    }
+}
+
+/// Merges what is listed with what is held; both are sorted by id.
+fn candidates(world: &World) -> Vec<Candidate<'_>> {
+    let held = held_targets(world);
+    let mut held = held.chunk_by(|a, b| a.id == b.id).peekable();
+    let mut candidates = Vec::with_capacity(world.targets.len());
+    for (&id, view) in &world.targets {
+        while let Some(unlisted) = held.next_if(|holders| holders[0].id < id) {
+            candidates.push(unlisted_candidate(world, unlisted));
+        }
+        let measured = held.next_if(|holders| holders[0].id == id).and_then(measured);
+        let (load, load_unknown) = match (measured, view.probed) {
+            (Some(load), _) | (None, KnownLoad::Measured(load)) => (Some(load), false),
+            (None, KnownLoad::ProbeFailed { .. }) => (None, false),
+            (None, KnownLoad::Unknown) => (None, true),
+        };
+        candidates.push(Candidate { id, job: &view.job, standing: Standing::Listed, load, load_unknown });
+    }
+    candidates.extend(held.map(|unlisted| unlisted_candidate(world, unlisted)));
+    candidates
+}
+
+fn unlisted_candidate<'w>(world: &World, holders: &[Held<'w>]) -> Candidate<'w> {
+    let Held { id, job, .. } = holders[0];
+    let standing = match world.jobs.get(job) {
+        Some(view) if !view.discovered => Standing::Kept,
+        Some(_) | None => Standing::Gone,
+    };
+    Candidate { id, job, standing, load: measured(holders), load_unknown: true }
+}
+
+fn held_targets(world: &World) -> Vec<Held<'_>> {
+    let mut held = Vec::new();
+    for shard in world.replicas.iter().flat_map(|replica| replica.shards.values()) {
+        let (report, fresh) = match &shard.report {
+            Seen::Never => continue,
+            Seen::Stale { last, .. } => (last, false),
+            Seen::Fresh(report) => (report, true),
+        };
+        held.extend(report.targets.iter().map(|(&id, t)| Held { id, job: &t.job, load: t.load, fresh }));
+    }
+    held.sort_by_key(|h| h.id);
+    held
+}
+
+/// What shards measured of one target: the larger figures, when several scrape it; shards that answer know better.
+fn measured(holders: &[Held<'_>]) -> Option<Load> {
+    let largest = |fresh: bool| {
+        holders
+            .iter()
+            .filter(|h| h.fresh == fresh)
+            .filter_map(|h| h.load)
+            .reduce(|a, b| Load { exposed: a.exposed.max(b.exposed), kept: a.kept.max(b.kept) })
+    };
+    largest(true).or_else(|| largest(false))
+}
+
+/// The median measured load of every job that has targets nobody measured.
+fn median_of_jobs_with_unmeasured_targets<'w>(candidates: &[Candidate<'w>]) -> BTreeMap<&'w JobName, Load> {
+    let asked: BTreeSet<&JobName> = candidates.iter().filter(|c| c.load.is_none()).map(|c| c.job).collect();
+    if asked.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut measured: BTreeMap<&JobName, Vec<Load>> = BTreeMap::new();
+    for candidate in candidates.iter().filter(|c| asked.contains(c.job)) {
+        measured.entry(candidate.job).or_default().extend(candidate.load);
+    }
+    measured
+        .into_iter()
+        .filter_map(|(job, mut loads)| {
+            loads.sort_unstable_by_key(|load| (load.kept, load.exposed));
+            Some((job, *loads.get(loads.len().saturating_sub(1) / 2)?))
+        })
+        .collect()
+}

@@ -1,0 +1,178 @@
+//! A shard in a draft: what it holds, how much of its budget that takes, and whether it can be told anything.
+
+use std::collections::BTreeMap;
+
+use narthex_common::{assignment::TargetState, load::Load, shard::Ordinal, time::Timestamp};
+
+use crate::{
+    catalogue::{Catalogue, TargetIx},
+    policy::Policy,
+    world::{HeldTarget, Seen, ShardReport, ShardView},
+};
+
+/// A shard as it is to be.
+pub(crate) struct DraftShard {
+    pub(crate) ordinal: Ordinal,
+    pub(crate) reach: Reach,
+    /// What it holds, sorted by id.
+    pub(crate) targets: BTreeMap<TargetIx, Held>,
+    /// The load of what it owns.
+    pub(crate) staying: Load,
+    /// The load of what others take over from it.
+    leaving: Load,
+    budget: Load,
+}
+
+/// A target on a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) state: TargetState,
+    /// How often it was scraped there; nothing is known to have been scraped by a shard that is silent.
+    pub(crate) scrapes: u32,
+}
+
+/// What can be done with a shard in this round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It takes targets.
+    Open,
+    /// Its memory holds far more than its budget: it can be told, and takes nothing.
+    Full,
+    /// Its Prometheus is not ready: it can be told, and takes nothing yet.
+    Starting,
+    /// It is above the number of shards asked for: it can be told, and takes nothing any more.
+    Going,
+    /// It answers, and runs another config: nothing is applied to it.
+    OtherConfig,
+    /// It does not answer: it keeps what it had last.
+    Silent,
+    /// It was there before the coordinator, and has not answered yet: it may hold anything.
+    Unread,
+}
+
+impl Reach {
+    fn of(view: &ShardView, going: bool, now: Timestamp, policy: &Policy) -> Self {
+        let report = match &view.report {
+            Seen::Never => {
+                let unread = view.found_at_start.is_some_and(|found| now.since(found) < policy.max_silence);
+                return if unread { Self::Unread } else { Self::Silent };
+            }
+            Seen::Stale { .. } => return Self::Silent,
+            Seen::Fresh(report) => report,
+        };
+        if !report.config_matches {
+            Self::OtherConfig
+        } else if going {
+            Self::Going
+        } else if !report.ready {
+            Self::Starting
+        } else if memory_is_full(report, policy) {
+            Self::Full
+        } else {
+            Self::Open
+        }
+    }
+
+    pub(crate) const fn can_be_told(self) -> bool {
+        match self {
+            Self::Open | Self::Full | Self::Starting | Self::Going => true,
+            Self::OtherConfig | Self::Silent | Self::Unread => false,
+        }
+    }
+
+    /// Whether what it is known to hold was said in this round.
+    const fn answers(self) -> bool {
+        match self {
+            Self::Open | Self::Full | Self::Starting | Self::Going | Self::OtherConfig => true,
+            Self::Silent | Self::Unread => false,
+        }
+    }
+
+    /// Whether it will take targets, before long and without help.
+    const fn is_on_its_way(self) -> bool {
+        match self {
+            Self::Starting | Self::OtherConfig | Self::Silent | Self::Unread => true,
+            Self::Open | Self::Full | Self::Going => false,
+        }
+    }
+}
+
+/// A shard takes nothing more while its memory holds over a tenth more than its budget. The tenth is there because
+/// series outlive their target by up to three hours, and a target that restarts brings new ones: a shard that is
+/// settled must not be shut out by that. For the same reason memory never makes targets leave: it would not fall.
+fn memory_is_full(report: &ShardReport, policy: &Policy) -> bool {
+    let limit = policy.max_series.0.saturating_add(policy.max_series.0 / 10);
+    report.head_series.is_some_and(|head| head.0 > limit)
+}
+
+impl DraftShard {
+    pub(crate) fn of(
+        ordinal: Ordinal,
+        view: &ShardView,
+        going: bool,
+        now: Timestamp,
+        catalogue: &Catalogue,
+        policy: &Policy,
+    ) -> Self {
+        let reach = Reach::of(view, going, now, policy);
+        let held = |target: &HeldTarget| Held {
+            state: target.state,
+            scrapes: if reach.answers() { target.scrapes } else { 0 },
+        };
+        let targets: BTreeMap<TargetIx, Held> = match &view.report {
+            Seen::Never => BTreeMap::new(),
+            Seen::Stale { last: report, .. } | Seen::Fresh(report) => {
+                report.targets.iter().filter_map(|(&id, t)| Some((catalogue.place_of(id)?, held(t)))).collect()
+            }
+        };
+        let load_of = |state| {
+            targets.iter().filter(|(_, held)| held.state == state).map(|(&target, _)| catalogue.get(target).load).sum()
+        };
+        let (staying, leaving) = (load_of(TargetState::Normal), load_of(TargetState::InTransfer));
+        Self { ordinal, reach, targets, staying, leaving, budget: policy.budget() }
+    }
+
+    /// The room it has for targets now; none when it is over its budget.
+    pub(crate) fn room(&self) -> Option<Load> {
+        self.room_within(self.budget)
+    }
+
+    /// The room it would have now, were a budget its own.
+    pub(crate) fn room_within(&self, budget: Load) -> Option<Load> {
+        if self.reach == Reach::Open { self.free_of(budget) } else { None }
+    }
+
+    /// The room it will have, once it takes targets.
+    pub(crate) fn room_to_come(&self) -> Option<Load> {
+        if self.reach.is_on_its_way() { self.free_of(self.budget) } else { None }
+    }
+
+    fn free_of(&self, budget: Load) -> Option<Load> {
+        let used = self.staying.plus(self.leaving);
+        used.fits(budget).then(|| budget.minus(used))
+    }
+
+    /// How far what it owns exceeds its budget.
+    pub(crate) fn excess(&self) -> Load {
+        self.staying.minus(self.budget)
+    }
+
+    pub(super) fn put(&mut self, target: TargetIx, load: Load, held: Held) {
+        self.take(target, load);
+        *self.sum_of(held.state) = self.sum_of(held.state).plus(load);
+        self.targets.insert(target, held);
+    }
+
+    pub(super) fn take(&mut self, target: TargetIx, load: Load) {
+        if let Some(held) = self.targets.remove(&target) {
+            *self.sum_of(held.state) = self.sum_of(held.state).minus(load);
+        }
+    }
+
+    const fn sum_of(&mut self, state: TargetState) -> &mut Load {
+        match state {
+            TargetState::Normal => &mut self.staying,
+            TargetState::InTransfer => &mut self.leaving,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Drain: the highest shard that holds anything is emptied, when all it holds fits on lower ones with room to spare, so
+//! that it becomes idle and can go.
+//!
+//! It is the last thing to do: only when every shard answers, nothing waits for room, and no shard is over its budget.
+
+use std::cmp::Reverse;
+
+use narthex_common::{assignment::TargetState, load::Load};
+
+use crate::{
+    catalogue::TargetIx,
+    draft::{Draft, Reach, ShardIx},
+    fit::{Fit, Rooms, size},
+    policy::Policy,
+    reason::MoveReason,
+};
+
+/// A drain leaves a tenth of every budget free. Relief and new shards begin when a budget is full, so loads must grow
+/// by that tenth before what was drained comes back.
+fn budget_with_reserve(policy: &Policy) -> Load {
+    let policy = policy.budget();
+    let nine_tenths = |budget: u64| narthex_common::load::Series(budget - budget / 10);
+    Load { exposed: nine_tenths(policy.exposed.0), kept: nine_tenths(policy.kept.0) }
+}
+
+pub(crate) fn drain(draft: &mut Draft<'_>) {
+    if !draft.policy.scales_in() || !draft.view.scalable || !is_at_rest(draft) {
+        return;
+    }
+    let Some(highest) = draft.shards().iter().rposition(|shard| !shard.targets.is_empty()) else { return };
+    if draft.shards()[highest].ordinal.0 < draft.policy.min_shards.max(1) {
+        return;
+    }
+    for (target, to) in destinations(draft, highest).unwrap_or_default() {
+        if draft.moves_left == 0 {
+            return;
+        }
+        draft.begin_move(target, highest, to, MoveReason::Drain);
+    }
+}
+
+fn is_at_rest(draft: &Draft<'_>) -> bool {
+    let answers = |reach: Reach| matches!(reach, Reach::Open | Reach::Full);
+    draft.wanting.is_empty()
+        && draft.unplaced().is_empty()
+        && usize::try_from(draft.wanted_shards).is_ok_and(|wanted| wanted == draft.shards().len())
+        && draft.shards().iter().all(|shard| answers(shard.reach) && shard.excess() == Load::ZERO)
+}
+
+/// Where everything that a shard owns would go; none if some of it cannot.
+fn destinations(draft: &Draft<'_>, from: ShardIx) -> Option<Vec<(TargetIx, ShardIx)>> {
+    let budget = budget_with_reserve(draft.policy);
+    let mut free: Vec<Option<Load>> = draft.shards()[..from].iter().map(|shard| shard.room_within(budget)).collect();
+    let fit = |shard: ShardIx, room: Load| (room, Fit::of(draft.aim, draft.shards()[shard].ordinal, room, budget));
+    let mut rooms = Rooms::default();
+    for (shard, room) in free.iter().enumerate() {
+        rooms.push(room.map(|room| fit(shard, room)));
+    }
+    let owned = draft.shards()[from].targets.iter().filter(|(_, held)| held.state == TargetState::Normal);
+    let mut owned: Vec<TargetIx> =
+        owned.map(|(target, held)| draft.is_movable(*target, *held).then_some(*target)).collect::<Option<_>>()?;
+    owned.sort_by_key(|target| (Reverse(size(draft.load(*target), budget)), *target));
+    let mut destinations = Vec::with_capacity(owned.len());
+    for target in owned {
+        let to = rooms.best_for(draft.load(target))?;
+        free[to] = free[to].map(|room| room.minus(draft.load(target)));
+        rooms.set(to, free[to].map(|room| fit(to, room)));
+        destinations.push((target, to));
+    }
+    Some(destinations)
+}

@@ -1,0 +1,17 @@
+//! Forget: targets that discovery no longer lists leave their shards. While a job's discovery has not answered, nothing
+//! of that job is forgotten; what a shard holds that cannot be told stays there, too.
+
+use crate::{catalogue::Standing, draft::Draft};
+
+pub(crate) fn forget(draft: &mut Draft<'_>) {
+    for shard in 0..draft.shards().len() {
+        if !draft.shards()[shard].reach.can_be_told() {
+            continue;
+        }
+        let targets = draft.shards()[shard].targets.keys();
+        let gone: Vec<_> = targets.filter(|t| draft.entry(**t).standing == Standing::Gone).copied().collect();
+        for target in gone {
+            draft.forget(target, shard);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Relief: which targets leave a shard that is over its budget, and why those.
+//!
+//! As few as possible: the smallest whose leaving is enough, or else the largest that finds room. A target larger than
+//! a whole budget stays, and the others leave it alone. The shard that is furthest over comes first.
+
+use std::cmp::Reverse;
+
+use narthex_common::load::{Load, Series};
+
+use crate::{
+    catalogue::TargetIx,
+    draft::{Draft, ShardIx, Wanting},
+    fit::size,
+    reason::MoveReason,
+};
+
+pub(crate) fn relieve(draft: &mut Draft<'_>) {
+    // A move needs to know all holders of its target.
+    if draft.has_unread_shards() {
+        return;
+    }
+    let budget = draft.policy.budget();
+    let mut over: Vec<ShardIx> = (0..draft.shards().len())
+        .filter(|shard| {
+            let shard = &draft.shards()[*shard];
+            shard.reach.can_be_told() && shard.excess() != Load::ZERO
+        })
+        .collect();
+    over.sort_by_key(|shard| (Reverse(size(draft.shards()[*shard].excess(), budget)), *shard));
+    for shard in over {
+        relieve_shard(draft, shard);
+    }
+}
+
+fn relieve_shard(draft: &mut Draft<'_>, from: ShardIx) {
+    let stays = largest_oversized(draft, from);
+    let allowed = stays.map_or(draft.policy.budget(), |target| draft.load(target));
+    let mut excess = draft.shards()[from].staying.minus(allowed);
+    let why = MoveReason::OverBudget { by: if excess.kept > Series::ZERO { excess.kept } else { excess.exposed } };
+    let mut candidates = candidates(draft, from, stays);
+    while excess != Load::ZERO {
+        if draft.moves_left == 0 {
+            return;
+        }
+        let Some((picked, to)) = pick(draft, &candidates, excess) else { break };
+        let target = candidates.remove(picked);
+        excess = excess.minus(draft.load(target));
+        draft.begin_move(target, from, to, why);
+    }
+    want_room(draft, &candidates, excess);
+}
+
+/// The largest target of a shard that is larger than a whole budget.
+fn largest_oversized(draft: &Draft<'_>, shard: ShardIx) -> Option<TargetIx> {
+    let targets = draft.shards()[shard].targets.keys().copied();
+    let oversized = targets.filter(|target| draft.is_oversized(*target));
+    oversized.max_by_key(|target| (size(draft.load(*target), draft.policy.budget()), Reverse(*target)))
+}
+
+/// What may leave a shard, the smallest first.
+fn candidates(draft: &Draft<'_>, shard: ShardIx, stays: Option<TargetIx>) -> Vec<TargetIx> {
+    let targets = draft.shards()[shard].targets.iter();
+    let mut candidates: Vec<TargetIx> = targets
+        .filter(|(target, held)| Some(**target) != stays && draft.is_movable(**target, **held))
+        .map(|(target, _)| *target)
+        .collect();
+    candidates.sort_by_key(|target| (size(draft.load(*target), draft.policy.budget()), *target));
+    candidates
+}
+
+/// The next target to leave, by its position among the candidates, and where to.
+fn pick(draft: &Draft<'_>, candidates: &[TargetIx], excess: Load) -> Option<(usize, ShardIx)> {
+    let with_shard = |(position, target): (usize, &TargetIx)| Some((position, draft.best_shard_for(*target)?));
+    let suffices = |target: TargetIx| excess.fits(draft.load(target));
+    let enough = candidates.iter().enumerate().filter(|(_, target)| suffices(**target)).find_map(with_shard);
+    enough.or_else(|| {
+        let helps = |target: TargetIx| excess.minus(draft.load(target)) != excess;
+        candidates.iter().enumerate().rev().filter(|(_, target)| helps(**target)).find_map(with_shard)
+    })
+}
+
+/// Asks for room for what would have to leave and cannot.
+fn want_room(draft: &mut Draft<'_>, candidates: &[TargetIx], mut excess: Load) {
+    if let Some(&target) = candidates.iter().find(|target| excess.fits(draft.load(**target))) {
+        if excess != Load::ZERO {
+            draft.wanting.push(Wanting::Crowded(target));
+        }
+        return;
+    }
+    for &target in candidates.iter().rev() {
+        if excess == Load::ZERO {
+            return;
+        }
+        let left = excess.minus(draft.load(target));
+        if left != excess {
+            draft.wanting.push(Wanting::Crowded(target));
+        }
+        excess = left;
+    }
+}
