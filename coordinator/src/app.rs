@@ -1,1 +1,221 @@
 //! Wiring: which stage feeds which.
+
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use narthex_common::{
+    config::Config, load::Series, report::TargetReport, semantics::PrometheusVersion, target::TargetId,
+};
+use narthex_planner::{Policy, policy, world::Seen};
+use narthex_runtime::{
+    admin::{self, Readiness},
+    clock,
+    files::Disk,
+    http_client::install_tls_provider,
+    shutdown::Shutdown,
+    telemetry,
+};
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
+use tracing::{info, warn};
+
+use crate::{
+    args::{Cli, Command, LogFormat, RunArgs, ShardType},
+    check,
+    discover::{self, Discovered, DiscoveryManager},
+    observe::{HttpShardClient, Observed, Observer},
+    probe::ProbeManager,
+    provider::{LocalProvider, LocalSettings, Provider, StaticProvider},
+    reload::ConfigFile,
+    round::Rounds,
+    status::{self, ApiState, RoundMetrics},
+};
+
+/// How long one sidecar may take to answer within a round.
+const SHARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs the command that was asked for.
+pub async fn main(cli: Cli) -> ExitCode {
+    install_tls_provider();
+    let result = match cli.command {
+        Some(Command::Check(command)) => return check::run(command).await,
+        Some(Command::Status(args)) => status::print(&args).await,
+        None => run(cli.run).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "logging may not have started; this is what the user must see")]
+            {
+                eprintln!("narthex-coordinator: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Coordinates until told to end.
+///
+/// # Errors
+/// When it cannot start: a broken config, an unusable data directory, a busy port.
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    telemetry::init(
+        &args.log_level,
+        match args.log_format {
+            LogFormat::Logfmt => telemetry::LogFormat::Logfmt,
+            LogFormat::Json => telemetry::LogFormat::Json,
+        },
+    )?;
+    let version = args.prometheus_version;
+    let policy = policy(&args)?;
+    let config = Arc::new(load_config(&args.config_file, version)?);
+    let listener = TcpListener::bind(&args.web_address)
+        .await
+        .with_context(|| format!("listen on {} (flag --web.address)", args.web_address))?;
+    let shutdown = Shutdown::on_signals().context("listen to signals")?;
+    let local = match args.shard.kind {
+        ShardType::Local => Some(Arc::new(LocalProvider::open(local_settings(&args)?)?)),
+        ShardType::Static => None,
+    };
+    let provider: Arc<dyn Provider> = match &local {
+        Some(local) => Arc::clone(local) as _,
+        None => Arc::new(StaticProvider::open(&args.shard.static_file)?),
+    };
+
+    let mut registry = Registry::default();
+    let metrics = RoundMetrics::register(&mut registry);
+    let (discovery, discovered) =
+        DiscoveryManager::start(Arc::clone(&config), version, &mut registry, shutdown.clone());
+    let (known, known_loads) = watch::channel(Arc::new(BTreeSet::new()));
+    let probed = ProbeManager::start(
+        discovered.clone(),
+        known_loads,
+        args.probe_concurrency,
+        version,
+        &mut registry,
+        shutdown.clone(),
+    );
+    let config_file = ConfigFile::new(args.config_file.clone(), version, discovery, &mut registry);
+    config_file.reload_on_hangup().context("listen to SIGHUP")?;
+
+    let (publish, snapshot) = watch::channel(None);
+    let (readiness, ready) = watch::channel(Readiness::NotReady("starting".to_owned()));
+    let api =
+        status::router(ApiState { snapshot, reload: config_file }).merge(admin::routes(Arc::new(registry), ready));
+    let server = tokio::spawn(serve(listener, api, shutdown.clone()));
+    info!(address = %args.web_address, jobs = config.jobs.len(), "the coordinator is up");
+
+    let client = Arc::new(HttpShardClient::new()?);
+    let observer = Observer::new(Arc::clone(&client) as _, SHARD_TIMEOUT);
+    let mut rounds = Rounds::new(provider, client, observer, policy);
+    let ended = shutdown.clone().wait();
+    tokio::pin!(ended);
+    tokio::select! {
+        () = first_answers(discovered.clone(), args.sd_init_timeout, &readiness) => {}
+        () = &mut ended => {}
+    }
+    let mut tick = tokio::time::interval(args.interval);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut ended => break,
+            _ = tick.tick() => {}
+        }
+        let (discovered, probed) = (Arc::clone(&discovered.borrow()), Arc::clone(&probed.borrow()));
+        let snapshot = rounds.run(discovered, probed, clock::now()).await;
+        metrics.show(&snapshot);
+        known.send_replace(Arc::new(known_to_shards(&snapshot.observed)));
+        publish.send_replace(Some(Arc::new(snapshot)));
+        readiness.send_replace(Readiness::Ready);
+    }
+    if let Some(local) = local.filter(|_| args.local.stop_with_coordinator) {
+        info!("stopping the local shards (--shard.local.stop-with-coordinator)");
+        local.shutdown_all().await?;
+    }
+    server.await.context("the web server ended abnormally")?
+}
+
+/// Reads and checks a config.
+///
+/// # Errors
+/// When Prometheus would refuse it, or it asks for something that Narthex cannot do.
+pub fn load_config(path: &std::path::Path, version: PrometheusVersion) -> anyhow::Result<Config> {
+    let path = std::path::absolute(path).with_context(|| format!("find {}", path.display()))?;
+    let config = Config::load(&path, &Disk, version)?;
+    discover::check(&config, version)?;
+    Ok(config)
+}
+
+fn policy(args: &RunArgs) -> anyhow::Result<Policy> {
+    let shard = &args.shard;
+    let settings = policy::Settings {
+        max_series: Series(shard.max_series),
+        max_process_series: Some(Series(shard.max_process_series)).filter(|limit| *limit != Series::ZERO),
+        min_shards: shard.min_shard,
+        max_shards: shard.max_shard,
+        max_idle_time: Some(shard.max_idle_time).filter(|time| !time.is_zero()),
+        ..policy::Settings::default()
+    };
+    Policy::new(settings).context("the flags --shard.* contradict each other")
+}
+
+fn local_settings(args: &RunArgs) -> anyhow::Result<LocalSettings> {
+    let absolute =
+        |path: &std::path::Path| std::path::absolute(path).with_context(|| format!("find {}", path.display()));
+    Ok(LocalSettings {
+        data_dir: absolute(&args.local.data_dir)?,
+        config_file: absolute(&args.config_file)?,
+        ports: args.local.ports.clone(),
+        prometheus: args.local.prometheus.clone(),
+        sidecar: args.local.sidecar.clone(),
+        prometheus_args: args.local.prometheus_args.clone(),
+        log_level: args.log_level.clone(),
+    })
+}
+
+/// Waits until every job's discovery has answered once, or for as long as it may take.
+async fn first_answers(
+    mut discovered: watch::Receiver<Arc<Discovered>>,
+    limit: Duration,
+    readiness: &watch::Sender<Readiness>,
+) {
+    let all_answered = discovered.wait_for(|discovered| {
+        let silent = silent_jobs(discovered);
+        if !silent.is_empty() {
+            readiness
+                .send_replace(Readiness::NotReady(format!("waiting for the first discovery of {}", silent.join(", "))));
+        }
+        silent.is_empty()
+    });
+    let in_time = tokio::time::timeout(limit, all_answered).await.is_ok();
+    if !in_time {
+        warn!(
+            jobs = silent_jobs(&discovered.borrow()).join(", "),
+            "no discovery answered within --sd.init-timeout; going on with the others; targets of these jobs stay \
+             where they are"
+        );
+    }
+}
+
+fn silent_jobs(discovered: &Discovered) -> Vec<String> {
+    discovered.jobs.iter().filter(|(_, found)| !found.discovered).map(|(job, _)| job.to_string()).collect()
+}
+
+/// Targets that need no probe, because a shard that scrapes them says what they weigh.
+fn known_to_shards(observed: &Observed) -> BTreeSet<TargetId> {
+    let shards = observed.replicas.iter().flat_map(|replica| &replica.shards);
+    shards
+        .filter_map(|shard| match &shard.seen {
+            Seen::Never => None,
+            Seen::Stale { last, .. } | Seen::Fresh(last) => Some(last),
+        })
+        .flat_map(|state| state.targets.values())
+        .filter(|report: &&TargetReport| report.load.is_some())
+        .map(|report| report.id)
+        .collect()
+}
+
+async fn serve(listener: TcpListener, api: axum::Router, shutdown: Shutdown) -> anyhow::Result<()> {
+    axum::serve(listener, api).with_graceful_shutdown(shutdown.wait()).await.context("serve the API")
+}

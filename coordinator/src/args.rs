@@ -26,6 +26,22 @@ pub enum Command {
     /// Checks a config or shows what it leads to, without scraping or changing anything.
     #[command(subcommand)]
     Check(CheckCommand),
+    /// Shows the shards of a running coordinator: how many targets and series each has.
+    Status(StatusArgs),
+}
+
+/// Which coordinator to ask.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Where the coordinator listens.
+    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    pub url: url::Url,
+    /// How long to wait for its answer.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub timeout: Duration,
+    /// How to print: a table for people, JSON for programs.
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
 }
 
 /// What to check.
@@ -172,6 +188,10 @@ pub struct LocalArgs {
     /// A flag handed to every shard's Prometheus, such as --storage.tsdb.retention.time=6h; may be repeated.
     #[arg(long = "shard.local.prometheus-arg", value_name = "FLAG", allow_hyphen_values = true)]
     pub prometheus_args: Vec<String>,
+    /// Stops the shards when the coordinator ends on SIGINT or SIGTERM; otherwise they go on and are adopted by the
+    /// next one.
+    #[arg(long = "shard.local.stop-with-coordinator")]
+    pub stop_with_coordinator: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -12,5 +12,6 @@ pub mod discover;
 pub mod observe;
 pub mod probe;
 pub mod provider;
+pub mod reload;
 pub mod round;
 pub mod status;

@@ -1,1 +1,94 @@
 //! One round: look, plan, apply, publish.
+
+use std::{sync::Arc, time::Instant};
+
+use narthex_common::{fingerprint::Fingerprint, time::Timestamp};
+use narthex_planner::{
+    Policy, World,
+    world::{JobView, KnownLoad, ReplicaView, TargetView},
+};
+use tracing::{info, warn};
+
+use crate::{
+    apply,
+    discover::Discovered,
+    observe::{Observer, ShardClient, world_replicas},
+    probe::Probed,
+    provider::Provider,
+    status::Snapshot,
+};
+
+/// Runs rounds. It remembers nothing that matters: what a shard scrapes is the truth of its sidecar.
+pub struct Rounds {
+    provider: Arc<dyn Provider>,
+    client: Arc<dyn ShardClient>,
+    observer: Observer,
+    policy: Policy,
+    /// Errors of the last round: one that goes on is logged once.
+    last_errors: Vec<String>,
+}
+
+impl Rounds {
+    /// Rounds over the shards of a provider.
+    #[must_use]
+    pub fn new(provider: Arc<dyn Provider>, client: Arc<dyn ShardClient>, observer: Observer, policy: Policy) -> Self {
+        Self { provider, client, observer, policy, last_errors: Vec::new() }
+    }
+
+    /// Runs one round.
+    pub async fn run(&mut self, discovered: Arc<Discovered>, probed: Arc<Probed>, now: Timestamp) -> Snapshot {
+        let began = Instant::now();
+        let mut errors = Vec::new();
+        let config = discovered.config.fingerprint();
+        let replicas = self.provider.replicas().await.unwrap_or_else(|error| {
+            errors.push(format!("cannot list the shards, so nothing is planned in this round: {error:#}"));
+            Vec::new()
+        });
+        let observed = Arc::new(self.observer.observe(replicas, now).await);
+        let world = world(now, &discovered, &probed, world_replicas(&observed, config));
+        let plan = narthex_planner::plan(&world, &self.policy);
+        for (replica, plan) in &plan.replicas {
+            for change in &plan.changes {
+                info!(%replica, ?change, "planned");
+            }
+        }
+        let changes = apply::changes(&observed, &plan, config, &discovered, &probed);
+        let applied = apply::apply(&*self.client, &*self.provider, &observed, &plan, config, changes).await;
+        self.observer.expect(&applied);
+        errors.extend(applied.errors);
+        for error in errors.iter().filter(|error| !self.last_errors.contains(error)) {
+            warn!("{error}");
+        }
+        self.last_errors.clone_from(&errors);
+        Snapshot { at: now, took: began.elapsed(), config, discovered, probed, observed, world, plan, errors }
+    }
+}
+
+/// The planner's input, from what every stage knows.
+#[must_use]
+pub fn world(now: Timestamp, discovered: &Discovered, probed: &Probed, replicas: Vec<ReplicaView>) -> World {
+    World {
+        now,
+        seed: seed(discovered.config.fingerprint()),
+        jobs: discovered
+            .jobs
+            .iter()
+            .map(|(job, found)| (job.clone(), JobView { discovered: found.discovered }))
+            .collect(),
+        targets: discovered
+            .jobs
+            .iter()
+            .flat_map(|(job, found)| found.active.keys().map(move |id| (*id, job)))
+            .map(|(id, job)| {
+                let probed = probed.get(&id).copied().unwrap_or(KnownLoad::Unknown);
+                (id, TargetView { job: job.clone(), probed })
+            })
+            .collect(),
+        replicas,
+    }
+}
+
+/// Ties are broken alike in every round and after every restart, and differently under another config.
+fn seed(config: Fingerprint) -> u64 {
+    config.0
+}

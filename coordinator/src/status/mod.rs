@@ -1,1 +1,15 @@
-//! What the coordinator shows: the API, the metrics, the snapshot of a round.
+//! What the coordinator shows: one snapshot per round, and the API, the pages and the metrics read off it.
+
+mod api;
+mod metrics;
+mod shards;
+mod snapshot;
+mod table;
+mod targets;
+
+pub use api::{ApiState, Reload, router};
+pub use metrics::RoundMetrics;
+pub use shards::{ShardSummary, shard_summaries};
+pub use snapshot::Snapshot;
+pub use table::print;
+pub use targets::{ActiveTargetView, TargetsQuery, TargetsView, targets_view};

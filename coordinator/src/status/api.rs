@@ -1,0 +1,113 @@
+//! The coordinator's HTTP API.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{RawQuery, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use futures_util::future::BoxFuture;
+use narthex_common::api::{Answer, ErrorType};
+use regex::Regex;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{Snapshot, TargetsQuery, shard_summaries, targets_view};
+
+/// Reads the config again: what `POST /-/reload` and SIGHUP do.
+pub trait Reload: Send + Sync {
+    /// Reads, checks and applies the config file.
+    ///
+    /// # Errors
+    /// When the file is broken; the last good one stays in force.
+    fn reload(&self) -> BoxFuture<'_, anyhow::Result<()>>;
+}
+
+/// What the API reads.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The newest round; none before the first.
+    pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// What reloads the config.
+    pub reload: Arc<dyn Reload>,
+}
+
+/// The API's routes.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/api/v1/targets", get(targets))
+        .route("/api/v1/shards", get(shards))
+        .route("/debug/world", get(world))
+        .route("/-/reload", post(reload).put(reload))
+        .with_state(state)
+}
+
+async fn targets(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Response {
+    let query = match targets_query(query.as_deref().unwrap_or_default()) {
+        Ok(query) => query,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, ErrorType::BadData, error),
+    };
+    with_snapshot(&state, |snapshot| success(targets_view(snapshot, &query)))
+}
+
+async fn shards(State(state): State<ApiState>) -> Response {
+    with_snapshot(&state, |snapshot| success(shard_summaries(snapshot)))
+}
+
+/// The planner's exact input, bare, so that it can be saved as a scenario.
+async fn world(State(state): State<ApiState>) -> Response {
+    with_snapshot(&state, |snapshot| Json(&snapshot.world).into_response())
+}
+
+async fn reload(State(state): State<ApiState>) -> Response {
+    match state.reload.reload().await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+            format!("failed to reload config: {error:#}\n"),
+        )
+            .into_response(),
+    }
+}
+
+fn targets_query(query: &str) -> Result<TargetsQuery, String> {
+    let mut asked = TargetsQuery::default();
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "state" => asked.state = Some(value.to_lowercase()).filter(|state| !state.is_empty()),
+            "scrapePool" => asked.scrape_pool = Some(value.into_owned()).filter(|pool| !pool.is_empty()),
+            "statistics" if value == "only" || value == "with" => asked.statistics = Some(value.into_owned()),
+            "statistics" if value.is_empty() => {}
+            "statistics" => return Err(format!("statistics is {value:?}; it may be \"only\" or \"with\"")),
+            "job" => asked.jobs.push(Regex::new(&value).map_err(|error| format!("job {value:?}: {error}"))?),
+            "health" => asked.health.push(value.into_owned()),
+            _ => {}
+        }
+    }
+    Ok(asked)
+}
+
+fn with_snapshot(state: &ApiState, show: impl FnOnce(&Snapshot) -> Response) -> Response {
+    // Cloned out, so that a long answer does not keep the next round from publishing.
+    let snapshot = state.snapshot.borrow().clone();
+    match snapshot {
+        Some(snapshot) => show(&snapshot),
+        None => failure(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorType::Unavailable,
+            "the first round is not over yet: see /-/ready for what it waits for".to_owned(),
+        ),
+    }
+}
+
+fn success(data: impl Serialize) -> Response {
+    Json(Answer::Success { data }).into_response()
+}
+
+fn failure(status: StatusCode, error_type: ErrorType, error: String) -> Response {
+    (status, Json(Answer::<()>::Error { error_type, error })).into_response()
+}

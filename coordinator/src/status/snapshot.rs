@@ -1,0 +1,89 @@
+//! Everything one round saw and decided.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use narthex_common::{
+    fingerprint::Fingerprint,
+    report::{Health, TargetReport},
+    target::TargetId,
+    time::Timestamp,
+};
+use narthex_planner::{
+    Plan, World,
+    world::{KnownLoad, Seen},
+};
+
+use crate::{discover::Discovered, observe::Observed, observe::ObservedShard, probe::Probed};
+
+/// What one round saw and decided. Published whole; whoever reads it never sees half a round.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When the round began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// The fingerprint of the config it ran with.
+    pub config: Fingerprint,
+    /// What discovery knew.
+    pub discovered: Arc<Discovered>,
+    /// What probes knew.
+    pub probed: Arc<Probed>,
+    /// What the shards said.
+    pub observed: Arc<Observed>,
+    /// What the planner was asked.
+    pub world: World,
+    /// What the planner answered.
+    pub plan: Plan,
+    /// What could not be done, in words for people.
+    pub errors: Vec<String>,
+}
+
+/// What is known of one target over all shards.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scraped<'a> {
+    /// The shards that scrape it, by name.
+    pub(super) shards: Vec<&'a str>,
+    /// The report that counts: the owner's, or the only one.
+    pub(super) report: Option<&'a TargetReport>,
+}
+
+impl Snapshot {
+    /// Where every target is scraped, and how that goes.
+    pub(super) fn scraped(&self) -> BTreeMap<TargetId, Scraped<'_>> {
+        let mut scraped: BTreeMap<TargetId, Scraped<'_>> = BTreeMap::new();
+        for shard in self.observed.replicas.iter().flat_map(|replica| &replica.shards) {
+            let Some(state) = state_of(shard) else { continue };
+            for id in state.assignment.targets.keys() {
+                let entry = scraped.entry(*id).or_default();
+                entry.shards.push(&shard.address.id.0);
+                if let Some(report) = state.targets.get(id)
+                    && entry.report.is_none_or(|known| counts_more(report) > counts_more(known))
+                {
+                    entry.report = Some(report);
+                }
+            }
+        }
+        scraped
+    }
+
+    /// The probed load of a target, when a probe has measured it.
+    pub(super) fn probed_load(&self, id: TargetId) -> Option<narthex_common::load::Load> {
+        match self.probed.get(&id) {
+            Some(KnownLoad::Measured(load)) => Some(*load),
+            Some(KnownLoad::Unknown | KnownLoad::ProbeFailed { .. }) | None => None,
+        }
+    }
+}
+
+/// What a shard said last, however long ago.
+pub(super) fn state_of(shard: &ObservedShard) -> Option<&crate::observe::ShardState> {
+    match &shard.seen {
+        Seen::Never => None,
+        Seen::Stale { last, .. } | Seen::Fresh(last) => Some(last),
+    }
+}
+
+/// Which of two shards' reports of one target is the better one: the one that has scraped it, the later one.
+fn counts_more(report: &TargetReport) -> (bool, Option<Timestamp>) {
+    (report.health != Health::Unknown, report.last_scrape)
+}
