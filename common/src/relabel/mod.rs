@@ -9,4 +9,5 @@ mod names;
 mod rules;
 
 pub use config::{Action, BadRule, RelabelConfig};
+pub use names::is_valid as is_valid_label_name;
 pub use rules::Rules;

@@ -3,7 +3,8 @@
 use crate::semantics::NameValidation;
 
 /// Whether this is a label name.
-pub(super) fn is_valid(name: &str, names: NameValidation) -> bool {
+#[must_use]
+pub fn is_valid(name: &str, names: NameValidation) -> bool {
     match names {
         NameValidation::Utf8 => !name.is_empty(),
         NameValidation::Legacy => {

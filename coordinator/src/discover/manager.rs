@@ -1,18 +1,53 @@
-//! The discovery manager: runs every distinct SD block once, relabels what it finds for each job that uses it, and
-//! publishes one snapshot of everything.
+//! The discovery manager: runs every distinct SD block once, has what it finds relabeled for each job that uses it,
+//! and publishes one snapshot of everything.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread::available_parallelism,
+    time::Duration,
+};
 
-use narthex_common::{config::Config, semantics::PrometheusVersion};
+use futures_util::{StreamExt as _, stream};
+use narthex_common::{config::Config, job::JobName, semantics::PrometheusVersion};
 use narthex_runtime::shutdown::Shutdown;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{AbortHandle, JoinHandle},
+    time::Instant,
+};
 
-use super::Discovered;
+use super::{
+    Discovered,
+    directories::Directories,
+    discoverer::{Discoverer, DiscoveryConfig, DiscoveryId, Update, Updates},
+    metrics::Metrics,
+    relabel::{Relabeled, Relabeling},
+    state::State,
+};
+
+/// How often a snapshot is published while every job has answered. Prometheus waits 5 s between updates of its
+/// targets; a round of the coordinator takes about as long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a snapshot is published while jobs have yet to answer: they are waited for.
+const PAUSE_AT_START: Duration = Duration::from_millis(50);
+
+/// How many updates may wait to be taken. More make discoverers wait, which costs nothing.
+const WAITING_UPDATES: usize = 64;
 
 /// Keeps discovery going. Cheap to clone; discovery ends at shutdown.
 #[derive(Clone, Debug)]
-pub struct DiscoveryManager(());
+pub struct DiscoveryManager {
+    configs: mpsc::Sender<NewConfig>,
+}
+
+/// A config, and whom to tell once it is taken over.
+type NewConfig = (Arc<Config>, oneshot::Sender<()>);
+
+/// Makes the discoverer of an SD block; a test has its own.
+type MakeDiscoverer = Box<dyn Fn(&DiscoveryConfig) -> Box<dyn Discoverer> + Send>;
 
 impl DiscoveryManager {
     /// Starts discovering the jobs of a config that [`check`](super::check) has let through.
@@ -26,14 +61,191 @@ impl DiscoveryManager {
         registry: &mut Registry,
         shutdown: Shutdown,
     ) -> (Self, watch::Receiver<Arc<Discovered>>) {
-        let _ = (config, version, registry, shutdown);
-        todo!()
+        let directories = Directories::new();
+        let names = version.default_name_validation();
+        let make: MakeDiscoverer = Box::new(move |block| block.discoverer(names, &directories));
+        Self::start_with(config, version, Metrics::register(registry), make, shutdown)
+    }
+
+    fn start_with(
+        config: Arc<Config>,
+        version: PrometheusVersion,
+        metrics: Metrics,
+        make: MakeDiscoverer,
+        shutdown: Shutdown,
+    ) -> (Self, watch::Receiver<Arc<Discovered>>) {
+        let state = State::new(config, version);
+        let (snapshots, snapshot) = watch::channel(Arc::new(state.snapshot()));
+        let (configs, new_configs) = mpsc::channel(1);
+        let (update_sender, updates) = mpsc::channel(WAITING_UPDATES);
+        let mut running = Running {
+            state,
+            make,
+            metrics,
+            update_sender,
+            tasks: BTreeMap::new(),
+            snapshots,
+            generation: 0,
+            published_generation: None,
+            relabeling: None,
+            next_relabeling: Instant::now(),
+        };
+        running.adjust_tasks();
+        tokio::spawn(running.run(new_configs, updates, shutdown));
+        (Self { configs }, snapshot)
     }
 
     /// Goes over to a new config that [`check`](super::check) has let through. SD blocks that stay keep running and
     /// keep what they know. Returns once the config is taken over; the snapshot follows as soon as it is relabeled.
     pub async fn apply(&self, config: Arc<Config>) {
-        let _ = config;
-        todo!()
+        let (taken, is_taken) = oneshot::channel();
+        // A manager that has ended is one at shutdown: there is nothing left to apply a config to.
+        if self.configs.send((config, taken)).await.is_ok() {
+            drop(is_taken.await);
+        }
     }
+}
+
+/// The manager's task.
+struct Running {
+    state: State,
+    make: MakeDiscoverer,
+    metrics: Metrics,
+    update_sender: mpsc::Sender<(DiscoveryId, Update)>,
+    tasks: BTreeMap<DiscoveryId, DiscoveryTask>,
+    snapshots: watch::Sender<Arc<Discovered>>,
+    /// Counts the configs taken over.
+    generation: u64,
+    /// The config that the last snapshot was made with; none before the first.
+    published_generation: Option<u64>,
+    relabeling: Option<InFlight>,
+    /// When the next relabeling may start.
+    next_relabeling: Instant,
+}
+
+/// A relabeling that runs on other threads.
+struct InFlight {
+    generation: u64,
+    jobs: Vec<JobName>,
+    task: JoinHandle<Vec<Relabeled>>,
+}
+
+/// A running discoverer, which ends when this is dropped.
+struct DiscoveryTask(AbortHandle);
+
+impl Drop for DiscoveryTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Running {
+    async fn run(
+        mut self,
+        mut configs: mpsc::Receiver<NewConfig>,
+        mut updates: mpsc::Receiver<(DiscoveryId, Update)>,
+        shutdown: Shutdown,
+    ) {
+        let ended = shutdown.wait();
+        tokio::pin!(ended);
+        loop {
+            let may_relabel = self.relabeling.is_none()
+                && (self.state.has_changed() || self.published_generation != Some(self.generation));
+            tokio::select! {
+                () = &mut ended => return,
+                Some((config, taken)) = configs.recv() => {
+                    self.apply(config);
+                    // Whoever asked may have stopped waiting.
+                    taken.send(()).unwrap_or_default();
+                }
+                Some((from, update)) = updates.recv() => self.take(from, update),
+                relabeled = finished(&mut self.relabeling) => self.publish(relabeled),
+                () = tokio::time::sleep_until(self.next_relabeling), if may_relabel => self.relabel(),
+            }
+        }
+    }
+
+    fn apply(&mut self, config: Arc<Config>) {
+        let before: BTreeSet<JobName> = self.state.snapshot().jobs.into_keys().collect();
+        self.state.apply(config);
+        self.generation += 1;
+        self.next_relabeling = Instant::now();
+        for gone in before.difference(&self.state.snapshot().jobs.into_keys().collect()) {
+            self.metrics.forget(gone);
+        }
+        self.adjust_tasks();
+    }
+
+    /// Ends the discoverers of blocks that are no longer there, and starts those of new ones.
+    fn adjust_tasks(&mut self) {
+        let wanted = self.state.discoveries();
+        self.tasks.retain(|id, _| wanted.contains_key(id));
+        for (id, discovery) in wanted {
+            for job in &discovery.jobs {
+                self.metrics.started(discovery.config.mechanism(), job);
+            }
+            self.tasks.entry(*id).or_insert_with(|| {
+                let updates = Updates::new(*id, self.update_sender.clone());
+                let task = tokio::spawn((self.make)(&discovery.config).run(updates));
+                DiscoveryTask(task.abort_handle())
+            });
+        }
+    }
+
+    fn take(&mut self, from: DiscoveryId, update: Update) {
+        if let Some(discovery) = self.state.discoveries().get(&from)
+            && update.failure.is_some()
+        {
+            for job in &discovery.jobs {
+                self.metrics.refresh_failed(discovery.config.mechanism(), job);
+            }
+        }
+        self.state.take(from, update);
+    }
+
+    fn relabel(&mut self) {
+        let changed = self.state.take_changed();
+        let jobs = changed.iter().map(|relabeling| relabeling.job.clone()).collect();
+        let task = tokio::spawn(relabel_all(changed));
+        self.relabeling = Some(InFlight { generation: self.generation, jobs, task });
+    }
+
+    fn publish(&mut self, (generation, jobs, relabeled): (u64, Vec<JobName>, Vec<Relabeled>)) {
+        if generation != self.generation {
+            // Another config came meanwhile. What was relabeled by the old one is thrown away.
+            self.state.mark_changed(jobs);
+            return;
+        }
+        let mut differs = self.published_generation != Some(generation);
+        for job in relabeled {
+            self.metrics.relabeled(&job.job, job.label_sets, job.new_errors);
+            differs |= self.state.accept(job);
+        }
+        let snapshot = self.state.snapshot();
+        let everything_answered = snapshot.jobs.values().all(|job| job.discovered);
+        self.next_relabeling = Instant::now() + if everything_answered { PAUSE } else { PAUSE_AT_START };
+        self.published_generation = Some(generation);
+        if differs {
+            self.snapshots.send_replace(Arc::new(snapshot));
+        }
+    }
+}
+
+/// Waits for the relabeling that runs, or for ever when none does.
+async fn finished(relabeling: &mut Option<InFlight>) -> (u64, Vec<JobName>, Vec<Relabeled>) {
+    let Some(running) = relabeling else { return std::future::pending().await };
+    let relabeled = (&mut running.task).await.unwrap_or_default();
+    let done = (running.generation, std::mem::take(&mut running.jobs), relabeled);
+    *relabeling = None;
+    done
+}
+
+/// Relabels jobs on as many threads as there are cores, none of them one that serves requests.
+pub(super) async fn relabel_all(jobs: Vec<Relabeling>) -> Vec<Relabeled> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let relabeled = stream::iter(jobs)
+        .map(|job| tokio::task::spawn_blocking(|| job.run()))
+        .buffer_unordered(cores)
+        .filter_map(|relabeled| async { relabeled.inspect_err(|error| tracing::error!(%error, "relabel a job")).ok() });
+    relabeled.collect().await
 }

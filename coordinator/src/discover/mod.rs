@@ -4,12 +4,22 @@
 //! groups to the [`DiscoveryManager`], which relabels them for each job that uses the block and publishes one snapshot
 //! of everything, [`Discovered`].
 
+mod directories;
+pub mod discoverer;
+mod file;
+pub mod group;
+mod http;
 pub mod manager;
+mod metrics;
+pub mod once;
 pub mod refusal;
+mod relabel;
+mod state;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use manager::DiscoveryManager;
+pub use once::discover_once;
 pub use refusal::{Refusals, check, unsupported};
 
 use narthex_common::{

@@ -1,0 +1,103 @@
+//! Discoverers: one running SD block each. What they find they tell as target groups.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use narthex_common::{
+    config::{
+        SdConfig,
+        scrape::{FileSdConfig, HttpSdConfig},
+    },
+    semantics::NameValidation,
+};
+use tokio::sync::mpsc;
+
+use super::{directories::Directories, file::FileDiscoverer, group::TargetGroup, http::HttpDiscoverer};
+
+/// One running SD block.
+pub trait Discoverer: Send {
+    /// Tells what it finds, at once and then whenever that changes, for as long as anybody listens. It is ended by
+    /// dropping the future.
+    fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()>;
+}
+
+/// What a discoverer tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Groups that are new or may have changed; one without targets has gone. Groups that are not mentioned stay.
+    pub groups: Vec<TargetGroup>,
+    /// Why the last try failed, or a part of it. None says that everything there is has been told.
+    pub failure: Option<String>,
+}
+
+/// Which of the running discoveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DiscoveryId(pub u64);
+
+/// Where a discoverer tells what it finds.
+#[derive(Clone, Debug)]
+pub struct Updates {
+    from: DiscoveryId,
+    to: mpsc::Sender<(DiscoveryId, Update)>,
+}
+
+impl Updates {
+    /// Tells everything to `to`, as coming from `from`.
+    #[must_use]
+    pub const fn new(from: DiscoveryId, to: mpsc::Sender<(DiscoveryId, Update)>) -> Self {
+        Self { from, to }
+    }
+
+    /// Tells an update. Waits while the listener is busy.
+    pub async fn tell(&self, update: Update) {
+        // A listener that has gone is about to end the discoverer, too.
+        drop(self.to.send((self.from, update)).await);
+    }
+}
+
+/// An SD block that has to be run. Equal blocks, of whatever jobs, are run once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum DiscoveryConfig {
+    /// `file_sd_configs`
+    File(FileSdConfig),
+    /// `http_sd_configs`
+    Http(HttpSdConfig),
+}
+
+impl DiscoveryConfig {
+    /// What is to be run for an SD block; nothing for a static list, and for what [`check`](super::check) refuses.
+    pub(super) fn of(sd: &SdConfig) -> Option<Self> {
+        match sd {
+            SdConfig::File(file) => Some(Self::File(file.clone())),
+            SdConfig::Http(http) => Some(Self::Http(http.clone())),
+            SdConfig::Static(_) | SdConfig::Other { .. } => None,
+        }
+    }
+
+    /// The name Prometheus' metrics have for this kind.
+    pub(super) const fn mechanism(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Http(_) => "http",
+        }
+    }
+
+    /// The block in an error's words, without secrets.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::File(file) => {
+                let files: Vec<_> = file.files.iter().map(|path| path.display().to_string()).collect();
+                format!("file_sd_configs {}", files.join(", "))
+            }
+            Self::Http(http) => format!("http_sd_configs {}", super::http::without_password(http.url.expose())),
+        }
+    }
+
+    /// What runs this block.
+    pub(super) fn discoverer(&self, names: NameValidation, directories: &Arc<Directories>) -> Box<dyn Discoverer> {
+        match self {
+            Self::File(file) => Box::new(FileDiscoverer::new(file.clone(), names, Arc::clone(directories))),
+            Self::Http(http) => Box::new(HttpDiscoverer::new(http.clone(), names)),
+        }
+    }
+}

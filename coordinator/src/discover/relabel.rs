@@ -1,0 +1,160 @@
+//! From a job's target groups to its targets. Pure, and done off the async threads: a job may have many targets.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, OnceLock},
+};
+
+use narthex_common::{
+    config::ScrapeConfig,
+    job::JobName,
+    labels::Labels,
+    semantics::PrometheusVersion,
+    target::{
+        TargetId,
+        build::{Built, TargetBuilder},
+    },
+};
+
+use super::{ActiveTarget, JobTargets, discoverer::DiscoveryId, group::TargetGroup};
+
+/// Which group of a job: none is the job's own static list.
+pub(super) type GroupKey = (Option<DiscoveryId>, String);
+
+/// The groups of a job.
+pub(super) type Groups = BTreeMap<GroupKey, Arc<TargetGroup>>;
+
+/// What relabeling made of each group of a job.
+pub(super) type RelabeledGroups = BTreeMap<GroupKey, Arc<RelabeledGroup>>;
+
+/// What relabeling made of one group.
+#[derive(Debug)]
+pub(super) struct RelabeledGroup {
+    group: Arc<TargetGroup>,
+    active: Vec<(TargetId, ActiveTarget)>,
+    dropped: Vec<Labels>,
+    errors: Vec<String>,
+}
+
+/// Builds the targets of one job, with rules that are compiled at first use.
+#[derive(Debug)]
+pub(super) struct JobBuilder {
+    job: ScrapeConfig,
+    version: PrometheusVersion,
+    builder: OnceLock<Result<TargetBuilder, String>>,
+}
+
+impl JobBuilder {
+    /// The builder of a job.
+    pub(super) const fn new(job: ScrapeConfig, version: PrometheusVersion) -> Self {
+        Self { job, version, builder: OnceLock::new() }
+    }
+
+    /// Whether another config of the job makes the same targets of the same groups.
+    pub(super) fn makes_the_same_targets(&self, job: &ScrapeConfig) -> bool {
+        let own = &self.job;
+        own.job_name == job.job_name
+            && own.relabel_configs == job.relabel_configs
+            && own.name_validation == job.name_validation
+            && (own.scrape_interval, own.scrape_timeout) == (job.scrape_interval, job.scrape_timeout)
+            && (&own.scheme, &own.metrics_path, &own.params) == (&job.scheme, &job.metrics_path, &job.params)
+            && own.scrape_native_histograms == job.scrape_native_histograms
+            && own.always_scrape_classic_histograms == job.always_scrape_classic_histograms
+            && own.convert_classic_histograms_to_nhcb == job.convert_classic_histograms_to_nhcb
+    }
+
+    fn relabel(&self, group: Arc<TargetGroup>) -> RelabeledGroup {
+        let builder =
+            self.builder.get_or_init(|| TargetBuilder::new(&self.job, self.version).map_err(|error| error.to_string()));
+        let mut relabeled = RelabeledGroup { group, active: Vec::new(), dropped: Vec::new(), errors: Vec::new() };
+        let group = Arc::clone(&relabeled.group);
+        match builder {
+            Err(error) => relabeled.errors.extend(group.targets.iter().map(|_| error.clone())),
+            Ok(builder) => group.targets.iter().for_each(|target| match builder.build(target, &group.labels) {
+                Built::Active { discovered, target } => {
+                    let active = ActiveTarget { target: Arc::new(target), discovered_labels: discovered };
+                    relabeled.active.push((active.target.id, active));
+                }
+                Built::Dropped { discovered } => relabeled.dropped.push(discovered),
+                Built::Failed { error, .. } => relabeled.errors.push(error),
+            }),
+        }
+        relabeled
+    }
+}
+
+/// One job to be relabeled: a value that can be sent to another thread.
+#[derive(Debug)]
+pub(super) struct Relabeling {
+    /// The job.
+    pub(super) job: JobName,
+    /// What builds its targets.
+    pub(super) builder: Arc<JobBuilder>,
+    /// Its groups as they are now.
+    pub(super) groups: Groups,
+    /// What relabeling made of its groups before; groups that are still the same are not relabeled again.
+    pub(super) before: RelabeledGroups,
+    /// Whether every discovery of the job has answered.
+    pub(super) discovered: bool,
+    /// What its discoveries failed with.
+    pub(super) failures: Vec<String>,
+}
+
+/// A job, relabeled.
+#[derive(Debug)]
+pub(super) struct Relabeled {
+    /// The job.
+    pub(super) job: JobName,
+    /// What became of each group.
+    pub(super) groups: RelabeledGroups,
+    /// All its targets.
+    pub(super) targets: JobTargets,
+    /// How many label sets it has, before relabeling.
+    pub(super) label_sets: usize,
+    /// How many label sets of new groups made no target.
+    pub(super) new_errors: usize,
+}
+
+impl Relabeling {
+    /// Relabels what changed and puts everything together. The result depends on the groups, not on their order.
+    pub(super) fn run(mut self) -> Relabeled {
+        let mut new_errors = 0;
+        let mut groups = RelabeledGroups::new();
+        for (key, group) in self.groups {
+            let relabeled = match self.before.remove(&key) {
+                Some(before) if Arc::ptr_eq(&before.group, &group) => before,
+                Some(_) | None => {
+                    let relabeled = self.builder.relabel(group);
+                    new_errors += relabeled.errors.len();
+                    Arc::new(relabeled)
+                }
+            };
+            groups.insert(key, relabeled);
+        }
+        let mut targets = JobTargets { discovered: self.discovered, failures: self.failures, ..JobTargets::default() };
+        for relabeled in groups.values() {
+            for (id, active) in &relabeled.active {
+                add(&mut targets.active, *id, active);
+            }
+            targets.dropped.extend(relabeled.dropped.iter().cloned());
+            targets.errors.extend(relabeled.errors.iter().cloned());
+        }
+        targets.dropped.sort_unstable();
+        targets.errors.sort_unstable();
+        targets.failures.sort_unstable();
+        let label_sets = groups.values().map(|relabeled| relabeled.group.targets.len()).sum();
+        Relabeled { job: self.job, groups, targets, label_sets, new_errors }
+    }
+}
+
+/// Of label sets that become one target the least is shown, so that it does not depend on who came first.
+fn add(targets: &mut BTreeMap<TargetId, ActiveTarget>, id: TargetId, active: &ActiveTarget) {
+    match targets.entry(id) {
+        Entry::Vacant(vacant) => drop(vacant.insert(active.clone())),
+        Entry::Occupied(mut known) => {
+            if active.discovered_labels < known.get().discovered_labels {
+                known.insert(active.clone());
+            }
+        }
+    }
+}
