@@ -1,0 +1,120 @@
+//! The API port: report and assignment for the coordinator, reload, health and metrics; all else goes to Prometheus.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use narthex_common::{
+    api::{Answer, ErrorType, RELOAD, SHARD_ASSIGNMENT, SHARD_REPORT},
+    assignment::{Assignment, AssignmentUpdate, Revision, UpdateRefused},
+    report::{Cursor, Report},
+};
+use narthex_runtime::admin::{self, Readiness};
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::{
+    pass_through,
+    prometheus::HttpPrometheus,
+    report::Reporter,
+    shard::{PutRefused, ShardHandle},
+};
+
+/// An assignment of a million targets with long labels is smaller.
+const MAX_ASSIGNMENT: usize = 256 << 20;
+
+/// What the API answers from.
+#[derive(Clone)]
+pub struct Api {
+    /// Changes things.
+    pub shard: ShardHandle,
+    /// Says how things are.
+    pub reporter: Reporter,
+    /// Answers all else.
+    pub prometheus: HttpPrometheus,
+}
+
+#[derive(Deserialize)]
+struct Since {
+    since: Option<Cursor>,
+}
+
+/// What a PUT of an assignment leads to.
+#[derive(Debug, Serialize)]
+struct InForce {
+    revision: Revision,
+}
+
+/// The routes of the API port.
+pub fn routes(api: Api, metrics: Arc<Registry>, readiness: watch::Receiver<Readiness>) -> Router {
+    let own = Router::new()
+        .route(SHARD_REPORT, get(report))
+        .route(SHARD_ASSIGNMENT, get(assignment).put(put_assignment).layer(DefaultBodyLimit::max(MAX_ASSIGNMENT)))
+        .route(RELOAD, post(reload).put(reload))
+        .fallback(pass_through::pass_through)
+        .with_state(api);
+    own.merge(admin::routes(metrics, readiness))
+}
+
+async fn report(State(api): State<Api>, Query(Since { since }): Query<Since>) -> Json<Answer<Report>> {
+    Json(Answer::Success { data: api.reporter.report(since.as_ref()) })
+}
+
+async fn assignment(State(api): State<Api>) -> Json<Answer<Arc<Assignment>>> {
+    let data = Arc::clone(&api.reporter.shard.borrow().assignment);
+    Json(Answer::Success { data })
+}
+
+async fn put_assignment(State(api): State<Api>, body: Bytes) -> Response {
+    let update: AssignmentUpdate = match serde_json::from_slice(&body) {
+        Ok(update) => update,
+        Err(e) => {
+            let error = format!("read the assignment update: {e}");
+            return failed(StatusCode::BAD_REQUEST, ErrorType::BadData, error);
+        }
+    };
+    drop(body);
+    match api.shard.put(update).await {
+        Ok(Ok(revision)) => Json(Answer::Success { data: InForce { revision } }).into_response(),
+        Ok(Err(refused)) => {
+            let (status, kind) = kind_of(&refused);
+            tracing::warn!(%refused, "assignment refused; going on with the one in force");
+            failed(status, kind, refused.to_string())
+        }
+        Err(ending) => failed(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Unavailable, ending.to_string()),
+    }
+}
+
+/// As Prometheus answers it: nothing, or the reason as text.
+async fn reload(State(api): State<Api>) -> Response {
+    match api.shard.reload().await {
+        Ok(Ok(())) => StatusCode::OK.into_response(),
+        Ok(Err(error)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {error}\n")).into_response()
+        }
+        Err(ending) => (StatusCode::SERVICE_UNAVAILABLE, format!("{ending}\n")).into_response(),
+    }
+}
+
+const fn kind_of(refused: &PutRefused) -> (StatusCode, ErrorType) {
+    match refused {
+        PutRefused::OtherConfig { .. } | PutRefused::Update(UpdateRefused::OtherBase { .. }) => {
+            (StatusCode::CONFLICT, ErrorType::Conflict)
+        }
+        PutRefused::Update(UpdateRefused::WrongId { .. }) | PutRefused::UnknownJob { .. } => {
+            (StatusCode::BAD_REQUEST, ErrorType::BadData)
+        }
+        PutRefused::NotKept(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorType::Internal),
+    }
+}
+
+fn failed(status: StatusCode, error_type: ErrorType, error: String) -> Response {
+    (status, Json(Answer::<()>::Error { error_type, error })).into_response()
+}

@@ -1,0 +1,162 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use narthex_common::semantics::PrometheusVersion;
+
+/// Runs beside a Prometheus.
+///
+/// Writes the config that Prometheus runs with, hands it the targets the coordinator assigned, proxies its scrapes, and
+/// reports the load and health of every target. Keeps its assignment on disk: restarted, it goes on without the
+/// coordinator.
+#[derive(Debug, Parser)]
+#[command(name = "narthex-sidecar", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Commands that change nothing that runs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Writes what a shard would run with: the generated prometheus.yml and the target files of an assignment.
+    Render(RenderArgs),
+}
+
+/// What to render.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The user's prometheus.yml, read and never written.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: PathBuf,
+    /// The assignment, as GET /api/v1/shard/assignment gives it in `data`, or as a sidecar keeps it on disk.
+    #[arg(long = "assignment", value_name = "FILE")]
+    pub assignment: PathBuf,
+    /// Where to write: prometheus.yml, and a directory of target files.
+    #[arg(long = "out", value_name = "DIR")]
+    pub out: PathBuf,
+    /// The Prometheus version that is to run it.
+    #[arg(long = "prometheus.version", default_value = "3.5", value_name = "VERSION")]
+    pub prometheus_version: PrometheusVersion,
+    /// Whether rule_files and alerting stay in the generated config.
+    #[arg(long = "rules", value_enum, default_value = "drop")]
+    pub rules: Rules,
+    /// The address of the proxy that the generated config names.
+    #[arg(long = "web.proxy-addr", default_value = "127.0.0.1:8008", value_name = "HOST:PORT")]
+    pub proxy_addr: String,
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The user's prometheus.yml, read and never written.
+    #[arg(long = "config.file", default_value = "prometheus.yml", value_name = "FILE")]
+    pub config_file: PathBuf,
+    /// The config that Prometheus is to run with: written here. The default is prometheus.yml in --store.path.
+    #[arg(long = "config.output-file", value_name = "FILE")]
+    pub config_output_file: Option<PathBuf>,
+    /// Where everything lives that outlasts a restart: the assignment, the target files, the generated config.
+    ///
+    /// Prometheus must see it under the same path. The user that runs Prometheus must be the one that runs the sidecar.
+    #[arg(long = "store.path", default_value = "narthex-sidecar", value_name = "DIR")]
+    pub store_path: PathBuf,
+    /// Where the API for the coordinator and for users listens. What it does not know goes to Prometheus.
+    #[arg(long = "web.api-addr", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    pub api_addr: String,
+    /// Where the scrape proxy listens. Only Prometheus needs to reach it.
+    #[arg(long = "web.proxy-addr", default_value = "127.0.0.1:8008", value_name = "HOST:PORT")]
+    pub proxy_addr: String,
+    /// Whether rule_files and alerting stay in the generated config.
+    ///
+    /// A rule on a shard sees only the shard's own series: sums are partial, absent() fires on every shard.
+    #[arg(long = "rules", value_enum, default_value = "drop")]
+    pub rules: Rules,
+    /// The Prometheus next door.
+    #[command(flatten)]
+    pub prometheus: PrometheusArgs,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as narthex_sidecar=debug.
+    #[arg(long = "log.level", default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
+    /// How log lines look.
+    #[arg(long = "log.format", value_enum, default_value = "logfmt", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// The Prometheus next door.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Prometheus")]
+pub struct PrometheusArgs {
+    /// Where Prometheus answers. It needs --web.enable-lifecycle, so that it can be told to reload.
+    #[arg(long = "prometheus.url", default_value = "http://127.0.0.1:9090", value_name = "URL")]
+    pub url: String,
+    /// Run this prometheus binary, and again when it ends.
+    ///
+    /// It is started with --config.file, --storage.tsdb.path, --web.listen-address (from --prometheus.url) and
+    /// --web.enable-lifecycle. It survives when the sidecar is killed, and is taken over when the sidecar is back.
+    #[arg(long = "prometheus.exec", value_name = "PATH")]
+    pub exec: Option<PathBuf>,
+    /// A further flag for --prometheus.exec, such as --storage.tsdb.retention.time=6h; may be repeated.
+    #[arg(long = "prometheus.arg", value_name = "FLAG", allow_hyphen_values = true, requires = "exec")]
+    pub args: Vec<String>,
+    /// The version whose rules apply. The default is what the binary or the running Prometheus says, and the rules of
+    /// 3.5 before it has said anything.
+    #[arg(long = "prometheus.version", value_name = "VERSION")]
+    pub fixed_version: Option<PrometheusVersion>,
+}
+
+/// What becomes of rule_files and alerting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Rules {
+    /// They go: rules are evaluated where all series are seen.
+    Drop,
+    /// They stay: every rule needs only series of one shard.
+    Keep,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// key=value, for people.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<LogFormat> for narthex_runtime::telemetry::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Logfmt => Self::Logfmt,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_prometheus_are_handed_on_as_they_are() {
+        let cli = Cli::try_parse_from([
+            "narthex-sidecar",
+            "--prometheus.exec=/usr/bin/prometheus",
+            "--prometheus.arg=--storage.tsdb.retention.time=6h",
+            "--prometheus.arg",
+            "--log.level=debug",
+        ])
+        .unwrap();
+        assert_eq!(cli.run.prometheus.args, ["--storage.tsdb.retention.time=6h", "--log.level=debug"]);
+    }
+}

@@ -1,0 +1,91 @@
+//! What the sidecar tells of itself on `/metrics`. The proxy has its own.
+
+use narthex_common::assignment::TargetState;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::{prometheus::PrometheusSeen, shard::ShardState};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByState {
+    state: &'static str,
+}
+
+/// Figures of the shard. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct ShardMetrics {
+    targets: Family<ByState, Gauge>,
+    revision: Gauge,
+    config_good: Gauge,
+    prometheus_ready: Gauge,
+    head_series: Gauge,
+    prometheus_starts: Counter,
+}
+
+impl ShardMetrics {
+    /// Metrics that the registry shows.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "narthex_sidecar_targets",
+            "Targets assigned to this shard, by whether they are here to stay",
+            metrics.targets.clone(),
+        );
+        registry.register(
+            "narthex_sidecar_assignment_revision",
+            "Revision of the assignment in force",
+            metrics.revision.clone(),
+        );
+        registry.register(
+            "narthex_sidecar_config_last_reload_successful",
+            "Whether the newest config is the one in force",
+            metrics.config_good.clone(),
+        );
+        registry.register(
+            "narthex_sidecar_prometheus_ready",
+            "Whether the Prometheus next door answers and is ready",
+            metrics.prometheus_ready.clone(),
+        );
+        registry.register(
+            "narthex_sidecar_prometheus_head_series",
+            "Series that the Prometheus next door holds in memory, as last seen",
+            metrics.head_series.clone(),
+        );
+        registry.register(
+            "narthex_sidecar_prometheus_starts",
+            "Times that this sidecar has started Prometheus",
+            metrics.prometheus_starts.clone(),
+        );
+        metrics
+    }
+
+    /// Counts starts of Prometheus.
+    #[must_use]
+    pub fn prometheus_starts(&self) -> Counter {
+        self.prometheus_starts.clone()
+    }
+
+    /// Shows what is in force.
+    pub fn in_force(&self, shard: &ShardState) {
+        let in_transfer = shard.assignment.targets.values().filter(|t| t.state == TargetState::InTransfer).count();
+        self.set_targets("in_transfer", in_transfer);
+        self.set_targets("normal", shard.assignment.targets.len() - in_transfer);
+        self.revision.set(i64::try_from(shard.assignment.revision.0).unwrap_or(i64::MAX));
+        self.config_good.set(i64::from(shard.config_error.is_none()));
+    }
+
+    /// Shows what was seen of Prometheus.
+    pub fn seen(&self, prometheus: &PrometheusSeen) {
+        self.prometheus_ready.set(i64::from(prometheus.report.ready));
+        if let Some(series) = prometheus.report.head_series {
+            self.head_series.set(i64::try_from(series.0).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn set_targets(&self, state: &'static str, count: usize) {
+        self.targets.get_or_create(&ByState { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}

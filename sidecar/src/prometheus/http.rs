@@ -1,0 +1,208 @@
+//! Prometheus, asked over HTTP.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, ensure};
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response, StatusCode, uri::PathAndQuery};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use narthex_common::semantics::PrometheusVersion;
+use serde::Deserialize;
+
+use super::{OwnMetrics, PrometheusAddress, PrometheusControl, ReloadFailed, own_metrics::OwnMetricsReader};
+
+/// A body that goes to Prometheus.
+pub type Body = axum::body::Body;
+
+/// How long Prometheus may take over a question about itself.
+const ASK: Duration = Duration::from_secs(5);
+/// How long a reload may take: with tens of thousands of targets it is seconds.
+const RELOAD: Duration = Duration::from_secs(120);
+/// How much of an error's text is worth keeping.
+const MAX_ERROR: usize = 4096;
+/// More than any Prometheus tells of itself.
+const MAX_METRICS: usize = 64 << 20;
+
+/// The Prometheus next door. Cheap to clone; connections are kept and shared.
+#[derive(Clone, Debug)]
+pub struct HttpPrometheus {
+    address: PrometheusAddress,
+    client: Client<HttpConnector, Body>,
+}
+
+#[derive(Deserialize)]
+struct BuildInfo {
+    data: BuildInfoData,
+}
+
+#[derive(Deserialize)]
+struct BuildInfoData {
+    version: String,
+}
+
+impl HttpPrometheus {
+    /// The Prometheus at an address.
+    #[must_use]
+    pub fn new(address: PrometheusAddress) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(ASK));
+        connector.set_nodelay(true);
+        Self { address, client: Client::builder(TokioExecutor::new()).build(connector) }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn address(&self) -> &PrometheusAddress {
+        &self.address
+    }
+
+    /// Sends a request whose URI is a path to Prometheus; the answer's body is still to be read.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send(&self, mut request: Request<Body>) -> anyhow::Result<Response<Incoming>> {
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = self.address.at(&path)?;
+        self.client.request(request).await.map_err(|e| match std::error::Error::source(&e) {
+            Some(cause) => anyhow!("{e}: {}", innermost(cause)),
+            None => anyhow!(e),
+        })
+    }
+
+    async fn ask(&self, method: Method, path: &'static str, limit: Duration) -> anyhow::Result<Response<Incoming>> {
+        let request = Request::builder().method(method).uri(path).body(Body::empty())?;
+        let answer = tokio::time::timeout(limit, self.send(request)).await;
+        answer.map_err(|_| anyhow!("no answer within {}s", limit.as_secs()))?
+    }
+
+    async fn get(&self, path: &'static str) -> anyhow::Result<Response<Incoming>> {
+        let answer = self.ask(Method::GET, path, ASK).await.with_context(|| format!("ask Prometheus for {path}"))?;
+        ensure!(answer.status().is_success(), "ask Prometheus for {path}: it answered {}", answer.status());
+        Ok(answer)
+    }
+}
+
+impl PrometheusControl for HttpPrometheus {
+    async fn is_ready(&self) -> bool {
+        self.get("/-/ready").await.is_ok()
+    }
+
+    async fn reload(&self) -> Result<(), ReloadFailed> {
+        let unreachable = |e: anyhow::Error| ReloadFailed::Unreachable(format!("{e:#}"));
+        let answer = self.ask(Method::POST, "/-/reload", RELOAD).await.map_err(unreachable)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let text = read(answer, MAX_ERROR).await.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return Err(ReloadFailed::Unreachable(text));
+        }
+        Err(ReloadFailed::Refused(if status == StatusCode::FORBIDDEN {
+            format!("{text} (Prometheus must be started with --web.enable-lifecycle)")
+        } else {
+            text
+        }))
+    }
+
+    async fn version(&self) -> anyhow::Result<PrometheusVersion> {
+        let answer = self.get("/api/v1/status/buildinfo").await?;
+        let text = tokio::time::timeout(ASK, read(answer, MAX_METRICS)).await.context("read Prometheus' version")??;
+        let info: BuildInfo = serde_json::from_slice(&text).context("read Prometheus' version")?;
+        Ok(info.data.version.parse()?)
+    }
+
+    async fn own_metrics(&self) -> anyhow::Result<OwnMetrics> {
+        let answer = self.get("/metrics").await?;
+        let reading = async {
+            let mut body = answer.into_body();
+            let mut reader = OwnMetricsReader::default();
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame?.into_data() {
+                    reader.take(&data);
+                }
+            }
+            Ok(reader.finish())
+        };
+        tokio::time::timeout(ASK, reading).await.context("read Prometheus' own metrics")?
+    }
+}
+
+/// A whole body, or as much of it as matters.
+async fn read(answer: Response<Incoming>, limit: usize) -> Result<Bytes, hyper::Error> {
+    let mut body = answer.into_body();
+    let mut text = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            text.extend_from_slice(&data);
+            if text.len() >= limit {
+                text.truncate(limit);
+                break;
+            }
+        }
+    }
+    Ok(text.freeze())
+}
+
+fn innermost<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use wiremock::{
+        Mock, MockServer, ResponseTemplate,
+        matchers::{method, path},
+    };
+
+    use super::*;
+
+    async fn answering(at: &str, verb: &str, answer: ResponseTemplate) -> (MockServer, HttpPrometheus) {
+        let server = MockServer::start().await;
+        Mock::given(method(verb)).and(path(at)).respond_with(answer).mount(&server).await;
+        let prometheus = HttpPrometheus::new(PrometheusAddress::parse(&server.uri()).unwrap());
+        (server, prometheus)
+    }
+
+    #[tokio::test]
+    async fn a_refused_reload_says_what_prometheus_says() {
+        let answer = ResponseTemplate::new(500).set_body_string("failed to reload config: no such file\n");
+        let (_server, prometheus) = answering("/-/reload", "POST", answer).await;
+        let refused = ReloadFailed::Refused("failed to reload config: no such file".to_owned());
+        assert_eq!(prometheus.reload().await, Err(refused));
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_is_not_enabled_names_the_flag() {
+        let answer = ResponseTemplate::new(403).set_body_string("Lifecycle API is not enabled.");
+        let (_server, prometheus) = answering("/-/reload", "POST", answer).await;
+        let refused = prometheus.reload().await.unwrap_err().to_string();
+        assert!(refused.contains("--web.enable-lifecycle"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_prometheus_that_is_not_there_is_unreachable_and_not_ready() {
+        // Port 1 is for nobody.
+        let prometheus = HttpPrometheus::new(PrometheusAddress::parse("http://127.0.0.1:1").unwrap());
+        let ReloadFailed::Unreachable(why) = prometheus.reload().await.unwrap_err() else { panic!("refused") };
+        assert!(why.contains("refused"), "{why}");
+        assert!(!prometheus.is_ready().await);
+    }
+
+    #[tokio::test]
+    async fn the_version_is_what_the_build_says() {
+        let body = r#"{"status":"success","data":{"version":"2.42.0+ds","revision":"x","goVersion":"go1.19.8"}}"#;
+        let (_server, prometheus) =
+            answering("/api/v1/status/buildinfo", "GET", ResponseTemplate::new(200).set_body_string(body)).await;
+        assert_eq!(prometheus.version().await.unwrap(), PrometheusVersion::V2_42);
+    }
+}

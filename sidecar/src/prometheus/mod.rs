@@ -1,0 +1,72 @@
+//! The Prometheus next door: asked how it is, told to reload, and, when wanted, run as a child.
+
+mod address;
+#[cfg(test)]
+pub(crate) mod fake;
+mod http;
+mod observe;
+mod own_metrics;
+pub mod supervise;
+
+use std::future::Future;
+
+use narthex_common::{load::Series, report::PrometheusReport, semantics::PrometheusVersion, time::Timestamp};
+
+pub use self::{
+    address::{BadPrometheusUrl, PrometheusAddress},
+    http::{Body, HttpPrometheus},
+    observe::observe,
+};
+
+/// What the sidecar asks of its Prometheus.
+pub trait PrometheusControl: Clone + Send + Sync + 'static {
+    /// Whether it answers and is ready to be asked.
+    fn is_ready(&self) -> impl Future<Output = bool> + Send;
+
+    /// Tells it to read its config again, and waits until it has.
+    ///
+    /// # Errors
+    /// When it cannot be reached or does not take the config.
+    fn reload(&self) -> impl Future<Output = Result<(), ReloadFailed>> + Send;
+
+    /// Which version it is.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn version(&self) -> impl Future<Output = anyhow::Result<PrometheusVersion>> + Send;
+
+    /// What its own metrics say.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn own_metrics(&self) -> impl Future<Output = anyhow::Result<OwnMetrics>> + Send;
+}
+
+/// Why a reload did not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadFailed {
+    /// It was not there. It reads the config when it starts.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It does not take the config and goes on with the one before.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What a Prometheus' own metrics say, as far as it matters here.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OwnMetrics {
+    /// Series in memory: `prometheus_tsdb_head_series`, or `prometheus_agent_active_series`.
+    pub head_series: Option<Series>,
+    /// When it last read its config with success: `prometheus_config_last_reload_success_timestamp_seconds`.
+    pub config_loaded: Option<Timestamp>,
+}
+
+/// What was last seen of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrometheusSeen {
+    /// What the report says of it.
+    pub report: PrometheusReport,
+    /// When it last read its config with success.
+    pub config_loaded: Option<Timestamp>,
+}

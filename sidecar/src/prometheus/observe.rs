@@ -1,0 +1,92 @@
+//! Watching the Prometheus next door, so that a report never waits for it.
+
+use std::time::Duration;
+
+use narthex_common::report::PrometheusReport;
+use narthex_runtime::shutdown::Shutdown;
+use tokio::sync::watch;
+
+use super::{PrometheusControl, PrometheusSeen};
+
+/// How often it is asked, so that its head series are fresh at every round of the coordinator.
+const READY: Duration = Duration::from_secs(5);
+/// How often it is asked while it is not ready, so that a start is noticed soon.
+const NOT_READY: Duration = Duration::from_millis(500);
+
+/// Asks Prometheus again and again and publishes what it says, until the process ends.
+pub async fn observe<P: PrometheusControl>(
+    prometheus: P,
+    url: String,
+    seen: watch::Sender<PrometheusSeen>,
+    shutdown: Shutdown,
+) {
+    let asking = async {
+        loop {
+            let before = seen.borrow().clone();
+            let now = look(&prometheus, &url, before.clone()).await;
+            if now.report.ready != before.report.ready {
+                let state = if now.report.ready { "ready" } else { "not ready" };
+                tracing::info!(%url, "Prometheus is {state}");
+            }
+            let pause = if now.report.ready { READY } else { NOT_READY };
+            seen.send_if_modified(|seen| std::mem::replace(seen, now.clone()) != now);
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        () = asking => {}
+        () = shutdown.wait() => {}
+    }
+}
+
+async fn look<P: PrometheusControl>(prometheus: &P, url: &str, before: PrometheusSeen) -> PrometheusSeen {
+    if !prometheus.is_ready().await {
+        let report = PrometheusReport { ready: false, url: url.to_owned(), ..before.report };
+        return PrometheusSeen { report, config_loaded: None };
+    }
+    // It may have been another one before it was away.
+    let version = if before.report.ready && before.report.version.is_some() {
+        before.report.version
+    } else {
+        prometheus.version().await.map_err(|e| tracing::warn!(error = %format!("{e:#}"), "version unknown")).ok()
+    };
+    let own = prometheus.own_metrics().await.unwrap_or_else(|e| {
+        tracing::warn!(error = %format!("{e:#}"), "head series unknown");
+        super::OwnMetrics::default()
+    });
+    let report = PrometheusReport { url: url.to_owned(), ready: true, version, head_series: own.head_series };
+    PrometheusSeen { report, config_loaded: own.config_loaded }
+}
+
+#[cfg(test)]
+mod tests {
+    use narthex_common::{load::Series, semantics::PrometheusVersion};
+
+    use super::{super::fake::FakePrometheus, *};
+
+    #[tokio::test]
+    async fn a_prometheus_that_comes_back_as_another_is_asked_for_its_version_again() {
+        let fake = FakePrometheus::default();
+        let seen = look(&fake, "http://p", PrometheusSeen::default()).await;
+        assert_eq!((seen.report.ready, seen.report.version), (false, None));
+
+        fake.set(|state| {
+            state.ready = true;
+            state.version = PrometheusVersion::V2_42;
+            state.own_metrics.head_series = Some(Series(5));
+        });
+        let seen = look(&fake, "http://p", seen).await;
+        assert_eq!((seen.report.version, seen.report.head_series), (Some(PrometheusVersion::V2_42), Some(Series(5))));
+
+        fake.set(|state| state.ready = false);
+        let seen = look(&fake, "http://p", seen).await;
+        assert_eq!((seen.report.ready, seen.report.version), (false, Some(PrometheusVersion::V2_42)));
+
+        fake.set(|state| {
+            state.ready = true;
+            state.version = PrometheusVersion::V3_5;
+        });
+        let seen = look(&fake, "http://p", seen).await;
+        assert_eq!(seen.report.version, Some(PrometheusVersion::V3_5));
+    }
+}

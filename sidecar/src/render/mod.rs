@@ -1,0 +1,74 @@
+//! Rendering: from the user's config and an assignment to the files that the shard's Prometheus reads.
+//!
+//! Pure: the same input gives the same text, so that a file is written only when something changed.
+//!
+//! The generated config is the user's own tree with every job's discovery, relabeling, credentials and HTTP settings
+//! replaced ([`job`]): targets come from files that the sidecar writes ([`targets`]), scrapes go through its proxy.
+
+pub mod job;
+pub mod layout;
+pub mod targets;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use narthex_common::{
+    assignment::Assignment,
+    config::{Config, http_client::Secret},
+    semantics::PrometheusVersion,
+};
+
+use self::layout::Layout;
+use crate::{args::Rules, job_ids::JobIds};
+
+/// What rendering needs to know beside the config and the assignment.
+#[derive(Clone, Debug)]
+pub struct RenderSettings {
+    /// Where Prometheus reaches the proxy: `127.0.0.1:8008`.
+    pub proxy_address: String,
+    /// What Prometheus shows the proxy.
+    pub token: Secret,
+    /// Where the target files lie, absolute.
+    pub target_directory: PathBuf,
+    /// What becomes of `rule_files` and `alerting`.
+    pub rules: Rules,
+    /// The version that is to read the config, once known. A field that some version lacks is written only when the
+    /// version is known to have it.
+    pub version: Option<PrometheusVersion>,
+}
+
+/// The text of the config that the shard's Prometheus runs with.
+#[must_use]
+pub fn config(config: &Config, ids: &JobIds, settings: &RenderSettings) -> String {
+    let layout = Layout::of(ids);
+    let mut tree = config.resolved();
+    tree.retain_keys(|key| match key {
+        // Their jobs are in the tree already.
+        "scrape_config_files" => false,
+        "rule_files" | "alerting" => settings.rules == Rules::Keep,
+        _others => true,
+    });
+    if let Some(global) = tree.get_mut("global") {
+        // The limit is meant for the job as a whole, of which this shard has a part: it is the coordinator's.
+        global.retain_keys(|key| key != "target_limit");
+    }
+    if let Some(jobs) = tree.get_mut("scrape_configs") {
+        for node in jobs.items_mut() {
+            job::rewrite(node, ids, &layout, settings);
+        }
+    }
+    format!("# Written by narthex-sidecar from {}. Changes are lost.\n{}", one_line(&config.path), tree.to_yaml())
+}
+
+/// The target files of an assignment by their path within the target directory. Every job has one, also without
+/// targets; targets of jobs that the config does not have are left out.
+#[must_use]
+pub fn target_files(assignment: &Assignment, ids: &JobIds) -> BTreeMap<PathBuf, String> {
+    targets::files(assignment, ids, &Layout::of(ids))
+}
+
+fn one_line(path: &Path) -> String {
+    path.to_string_lossy().replace(|c: char| c.is_control(), "?")
+}

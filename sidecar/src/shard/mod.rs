@@ -1,0 +1,285 @@
+//! The shard: the one owner of what runs here – the config in force and the assignment.
+//!
+//! Flow: commands ([`ShardHandle`]) and what is seen of Prometheus come in one after the other; each is carried out on
+//! disk, then told to the proxy ([`Routes`]), the target table, and everyone who watches the [`ShardState`].
+//!
+//! Guarantees: an assignment is on disk, synced, before it is acknowledged; one that cannot be carried out leaves the
+//! old one in force; a config that is broken, or that Prometheus refuses, leaves the old one in force.
+//!
+//! It reads and writes files as it goes, so it has a thread of its own.
+
+mod config_change;
+mod departed;
+mod put;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use narthex_common::{
+    assignment::{Assignment, AssignmentUpdate, Revision},
+    config::http_client::Secret,
+    fingerprint::Fingerprint,
+    semantics::PrometheusVersion,
+    time::Timestamp,
+};
+use narthex_runtime::clock;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::departed::Departed;
+pub use self::put::PutRefused;
+use crate::{
+    args::Rules,
+    assignment::{self, Found, Saved},
+    base_config::{ConfigSource, LoadedConfig},
+    job_ids::JobIds,
+    metrics::ShardMetrics,
+    prometheus::{PrometheusControl, PrometheusSeen},
+    proxy::Routes,
+    render::RenderSettings,
+    target_files::TargetFiles,
+    targets::TargetTable,
+};
+
+/// What everybody else may know of the shard: a whole value, replaced when anything changes.
+#[derive(Clone, Debug, Default)]
+pub struct ShardState {
+    /// The assignment in force.
+    pub assignment: Arc<Assignment>,
+    /// The fingerprint of the config in force.
+    pub config: Fingerprint,
+    /// Why the newest config is not the one in force.
+    pub config_error: Option<String>,
+    /// Since when there has been no target.
+    pub idle_since: Option<Timestamp>,
+}
+
+/// What a shard is made of.
+#[derive(Clone, Debug)]
+pub struct ShardSetup {
+    /// Where the user's config comes from.
+    pub source: ConfigSource,
+    /// Where the generated config goes.
+    pub output: PathBuf,
+    /// Where the assignment is kept.
+    pub assignment: PathBuf,
+    /// The target files.
+    pub target_files: TargetFiles,
+    /// Where Prometheus reaches the proxy.
+    pub proxy_address: String,
+    /// What Prometheus shows the proxy.
+    pub token: Secret,
+    /// What becomes of rules.
+    pub rules: Rules,
+    /// The version the user says Prometheus has.
+    pub fixed_version: Option<PrometheusVersion>,
+    /// The version Prometheus is known to have at the start.
+    pub version: Option<PrometheusVersion>,
+}
+
+/// Whom the shard tells.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The targets' table.
+    pub table: Arc<TargetTable>,
+    /// Everybody else.
+    pub state: watch::Sender<ShardState>,
+    /// The metrics.
+    pub metrics: ShardMetrics,
+}
+
+/// The owner of config and assignment.
+pub struct Shard<P> {
+    setup: ShardSetup,
+    prometheus: P,
+    told: Told,
+    routes: watch::Sender<Arc<Routes>>,
+    loaded: LoadedConfig,
+    ids: JobIds,
+    /// The text of the generated config on disk.
+    generated: String,
+    config_error: Option<String>,
+    saved: Saved,
+    /// The saved assignment was damaged: the target files are all that is left of it, and stay as they are.
+    is_lost: bool,
+    departed: Departed,
+    version: Option<PrometheusVersion>,
+    /// The generated config that Prometheus was seen to refuse, by when it was written: it is not told again and again.
+    refused: Option<Timestamp>,
+}
+
+enum Command {
+    Put(AssignmentUpdate, oneshot::Sender<Result<Revision, PutRefused>>),
+    Reload(oneshot::Sender<Result<(), String>>),
+}
+
+/// Asks the shard to do something. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ShardHandle(mpsc::Sender<Command>);
+
+/// The shard is gone: the process is ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sidecar is ending")]
+pub struct Ending;
+
+impl ShardHandle {
+    /// Puts an assignment into force.
+    ///
+    /// # Errors
+    /// When the process is ending, or (inside) why the assignment was refused.
+    pub async fn put(&self, update: AssignmentUpdate) -> Result<Result<Revision, PutRefused>, Ending> {
+        self.ask(|answer| Command::Put(update, answer)).await
+    }
+
+    /// Reads the config file again.
+    ///
+    /// # Errors
+    /// When the process is ending, or (inside) why the config in the file is not in force.
+    pub async fn reload(&self) -> Result<Result<(), String>, Ending> {
+        self.ask(Command::Reload).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Ending> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(command(answer)).await.map_err(|_| Ending)?;
+        answered.await.map_err(|_| Ending)
+    }
+}
+
+impl<P: PrometheusControl> Shard<P> {
+    /// Takes up what the store has: the config, or its last good copy, and the assignment; writes what Prometheus is to
+    /// run with. Afterwards Prometheus may be started.
+    ///
+    /// # Errors
+    /// When there is no config that works, or the store cannot be read or written.
+    pub fn start(setup: ShardSetup, prometheus: P, told: Told) -> anyhow::Result<(Self, watch::Receiver<Arc<Routes>>)> {
+        let version = setup.fixed_version.or(setup.version);
+        let start = setup.source.load_or_last_good(version.unwrap_or(PrometheusVersion::V3_5))?;
+        if let Some(error) = &start.error {
+            tracing::error!(%error, "the config cannot be used; going on with the last one that worked");
+        }
+        let (saved, is_lost) = match assignment::load(&setup.assignment)? {
+            Found::Saved(saved) => (saved, false),
+            Found::Nothing => (Saved { idle_since: Some(clock::now()), ..Saved::default() }, false),
+            Found::Damaged { error, moved_to } => {
+                tracing::error!(
+                    %error, moved_to = %moved_to.display(),
+                    "the saved assignment is damaged; target files stay as they are, scrapes fail until the \
+                     coordinator assigns anew"
+                );
+                (Saved::default(), true)
+            }
+        };
+        let ids = JobIds::new(start.loaded.config.jobs.iter().map(|job| &job.job_name));
+        let routes = Routes::new(
+            &start.loaded.config,
+            &saved.assignment,
+            &ids,
+            setup.token.expose(),
+            version.unwrap_or(PrometheusVersion::V3_5),
+            None,
+        );
+        let (routes, routed) = watch::channel(Arc::new(routes));
+        let mut shard = Self {
+            routes,
+            config_error: start.error.map(|error| error.to_string()),
+            loaded: start.loaded,
+            ids,
+            generated: String::new(),
+            saved,
+            is_lost,
+            departed: Departed::default(),
+            version,
+            refused: None,
+            setup,
+            prometheus,
+            told,
+        };
+        shard.write_everything()?;
+        shard.tell();
+        tracing::info!(
+            revision = shard.saved.assignment.revision.0,
+            targets = shard.saved.assignment.targets.len(),
+            config = %shard.loaded.config.fingerprint(),
+            "generated config and target files written"
+        );
+        Ok((shard, routed))
+    }
+
+    /// Runs on a thread of its own, until the last handle is gone.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub fn run(self, seen: watch::Receiver<PrometheusSeen>) -> std::io::Result<ShardHandle> {
+        let (sender, commands) = mpsc::channel(16);
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::Builder::new()
+            .name("shard".to_owned())
+            .spawn(move || runtime.block_on(self.serve(commands, seen)))?;
+        Ok(ShardHandle(sender))
+    }
+
+    async fn serve(mut self, mut commands: mpsc::Receiver<Command>, mut seen: watch::Receiver<PrometheusSeen>) {
+        loop {
+            let departed_end = self.departed.next_end();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    None => return,
+                    // Whoever asked may have gone: what was asked for is done all the same.
+                    Some(Command::Put(update, answer)) => drop(answer.send(self.put(update))),
+                    Some(Command::Reload(answer)) => drop(answer.send(self.reload().await)),
+                },
+                Ok(()) = seen.changed() => {
+                    let now = seen.borrow_and_update().clone();
+                    self.follow(&now).await;
+                }
+                () = sleep_until(departed_end) => {
+                    self.departed.forget_ended(clock::now());
+                    self.tell_routes();
+                }
+            }
+        }
+    }
+
+    fn render_settings(&self) -> RenderSettings {
+        RenderSettings {
+            proxy_address: self.setup.proxy_address.clone(),
+            token: self.setup.token.clone(),
+            target_directory: self.setup.target_files.directory.clone(),
+            rules: self.setup.rules,
+            version: self.version,
+        }
+    }
+
+    fn rules_of(&self) -> PrometheusVersion {
+        self.version.unwrap_or(PrometheusVersion::V3_5)
+    }
+
+    /// Tells everybody what is in force now.
+    fn tell(&mut self) {
+        self.told.table.assign(&self.saved.assignment);
+        self.tell_routes();
+        let state = ShardState {
+            assignment: Arc::new(self.saved.assignment.clone()),
+            config: self.loaded.config.fingerprint(),
+            config_error: self.config_error.clone(),
+            idle_since: self.saved.idle_since,
+        };
+        self.told.metrics.in_force(&state);
+        self.told.state.send_replace(state);
+    }
+
+    fn tell_routes(&self) {
+        let assignment = self.departed.beside(&self.saved.assignment);
+        let previous = Arc::clone(&self.routes.borrow());
+        let token = self.setup.token.expose();
+        let config = &self.loaded.config;
+        let routes = Routes::new(config, &assignment, &self.ids, token, self.rules_of(), Some(&previous));
+        self.routes.send_replace(Arc::new(routes));
+    }
+}
+
+async fn sleep_until(moment: Option<Timestamp>) {
+    match moment {
+        Some(moment) => tokio::time::sleep(moment.since(clock::now()).max(Duration::from_millis(1))).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,190 @@
+//! The store: the directory that holds everything a sidecar keeps over a restart.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `assignment.json` | the assignment in force, and since when there has been no target |
+//! | `last-good-config.json` | the user's config files as they last worked |
+//! | `prometheus.yml` | the generated config (elsewhere with `--config.output-file`) |
+//! | `targets/` | the target files that Prometheus watches |
+//! | `staging/` | files on their way into `targets/`, on the same filesystem |
+//! | `proxy-token` | what Prometheus shows the proxy |
+//! | `prometheus.pid`, `prometheus.log`, `data/` | of the Prometheus that the sidecar runs |
+//! | `lock` | held by the one sidecar that works here |
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use narthex_common::config::http_client::Secret;
+use narthex_runtime::files::write_atomic;
+use rustix::fs::{FlockOperation, flock};
+
+/// The directory, and the lock that makes it this process' own.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store, creating what is missing.
+    ///
+    /// # Errors
+    /// When it cannot be created or written, another sidecar works in it, or its path has a character that would be a
+    /// wildcard in the generated config.
+    pub fn open(root: &Path) -> anyhow::Result<Self> {
+        let root = std::path::absolute(root).with_context(|| format!("find the store {}", root.display()))?;
+        let shown = root.display();
+        if root.to_str().is_none_or(|path| path.contains(['*', '?', '[', '\\']) || path.contains(char::is_control)) {
+            bail!("store {shown}: Prometheus would read *, ?, [ and \\ in this path as wildcards (flag --store.path)");
+        }
+        for directory in [root.clone(), root.join("targets"), root.join("staging")] {
+            create_directory(&directory)
+                .with_context(|| format!("create {} (flag --store.path)", directory.display()))?;
+        }
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(root.join("lock"))
+            .with_context(|| format!("write to the store {shown} (flag --store.path)"))?;
+        if let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            if error == rustix::io::Errno::WOULDBLOCK {
+                bail!("another narthex-sidecar works in the store {shown} (flag --store.path)");
+            }
+            return Err(error).with_context(|| format!("lock the store {shown}"));
+        }
+        let store = Self { root, _lock: lock };
+        store.clear_staging().with_context(|| format!("clear {}", store.staging().display()))?;
+        Ok(store)
+    }
+
+    /// The assignment in force.
+    #[must_use]
+    pub fn assignment(&self) -> PathBuf {
+        self.root.join("assignment.json")
+    }
+
+    /// The user's config as it last worked.
+    #[must_use]
+    pub fn last_good_config(&self) -> PathBuf {
+        self.root.join("last-good-config.json")
+    }
+
+    /// The generated config, unless it is to lie elsewhere.
+    #[must_use]
+    pub fn generated_config(&self) -> PathBuf {
+        self.root.join("prometheus.yml")
+    }
+
+    /// The target files.
+    #[must_use]
+    pub fn targets(&self) -> PathBuf {
+        self.root.join("targets")
+    }
+
+    /// Files on their way into [`targets`](Self::targets).
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    /// Which process the Prometheus is that the sidecar runs.
+    #[must_use]
+    pub fn prometheus_pid(&self) -> PathBuf {
+        self.root.join("prometheus.pid")
+    }
+
+    /// What the Prometheus that the sidecar runs says.
+    #[must_use]
+    pub fn prometheus_log(&self) -> PathBuf {
+        self.root.join("prometheus.log")
+    }
+
+    /// The data of the Prometheus that the sidecar runs.
+    #[must_use]
+    pub fn prometheus_data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// What Prometheus shows the proxy: made once, then always the same, so that the generated config stays the same.
+    ///
+    /// # Errors
+    /// When it can be neither read nor written.
+    pub fn proxy_token(&self) -> anyhow::Result<Secret> {
+        let path = self.root.join("proxy-token");
+        match fs::read_to_string(&path) {
+            Ok(token) if is_token(token.trim()) => return Ok(Secret::new(token.trim())),
+            Ok(_damaged) => tracing::warn!(path = %path.display(), "damaged proxy token; making a new one"),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+        }
+        let token = format!("{:032x}", rand::random::<u128>());
+        write_atomic(&path, token.as_bytes(), None).context("keep the proxy token")?;
+        Ok(Secret::new(token))
+    }
+
+    /// What a killed process left in the staging directory is of no use to anyone.
+    fn clear_staging(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.staging())? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    }
+}
+
+/// A directory for its owner only: the generated config may hold secrets.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn is_token(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_token_is_the_same_after_a_restart_and_for_its_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Store::open(directory.path()).unwrap().proxy_token().unwrap();
+        let second = Store::open(directory.path()).unwrap().proxy_token().unwrap();
+        assert_eq!(first, second);
+        assert!(is_token(first.expose()));
+        let mode = fs::metadata(directory.path().join("proxy-token")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn two_sidecars_do_not_work_in_one_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let _first = Store::open(directory.path()).unwrap();
+        let refused = Store::open(directory.path()).unwrap_err().to_string();
+        assert!(refused.starts_with("another narthex-sidecar works in the store"), "{refused}");
+    }
+
+    #[test]
+    fn a_path_that_prometheus_would_read_as_a_pattern_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let refused = Store::open(&directory.path().join("shard[1]")).unwrap_err().to_string();
+        assert!(refused.contains("wildcards (flag --store.path)"), "{refused}");
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let refused = format!("{:#}", Store::open(&file.join("store")).unwrap_err());
+        assert!(refused.contains("file/store (flag --store.path)"), "{refused}");
+    }
+}
