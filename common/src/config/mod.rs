@@ -1,12 +1,20 @@
 //! The user's `prometheus.yml`: a tree of its own text, and the typed view the coordinator needs of it.
 
+mod byte_size;
 pub mod duration;
+mod external_labels;
+mod fields;
+mod global;
+mod go_url;
 pub mod http_client;
+mod load;
+mod paths;
 pub mod scrape;
 pub mod yaml;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -31,16 +39,26 @@ pub trait Files {
 }
 
 /// A whole config: main file and `scrape_config_files`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The main file.
     pub path: PathBuf,
     /// The main file's text.
     pub text: String,
+    /// The main file's tree.
+    pub root: yaml::Node,
     /// The jobs: the main file's, then those of `scrape_config_files`, in order.
     pub jobs: Vec<ScrapeConfig>,
     /// `global.external_labels` as written, before expansion.
     pub external_labels: BTreeMap<String, String>,
+}
+
+/// Says which config it is, not what is in it: its text may hold secrets.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, jobs, .. } = self;
+        f.debug_struct("Config").field("path", path).field("jobs", jobs).finish_non_exhaustive()
+    }
 }
 
 /// Why a config was refused: where and what.
@@ -56,8 +74,8 @@ pub struct ConfigError {
     pub message: String,
 }
 
-impl std::fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
@@ -72,11 +90,12 @@ impl std::fmt::Display for ConfigError {
 impl Config {
     /// Reads and validates a config as the given version of Prometheus would.
     ///
+    /// `path` should be absolute; then every path in the result is.
+    ///
     /// # Errors
     /// When a file cannot be read or Prometheus would refuse it.
     pub fn load(path: &Path, files: &dyn Files, version: PrometheusVersion) -> Result<Self, ConfigError> {
-        let _ = (path, files, version);
-        todo!()
+        load::load(path, files, version)
     }
 
     /// The job of a name.
@@ -102,7 +121,6 @@ impl Config {
     /// `global.external_labels`, with `$VAR` and `${VAR}` replaced as Go's `os.Expand` does.
     #[must_use]
     pub fn expanded_external_labels(&self, env: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
-        let _ = env;
-        todo!()
+        self.external_labels.iter().map(|(name, value)| (name.clone(), external_labels::expand(value, env))).collect()
     }
 }

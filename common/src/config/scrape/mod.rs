@@ -1,12 +1,17 @@
 //! One `scrape_configs` entry, with what it inherits from `global` filled in.
 
-use std::{collections::BTreeMap, path::PathBuf};
+mod discovery;
+pub(super) mod protocols;
+mod read;
+mod relabel;
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use super::{HttpClientConfig, PromDuration, yaml};
 use crate::{job::JobName, labels::Labels, relabel::RelabelConfig, semantics::NameValidation};
 
 /// A job. Every field is effective: defaults and `global` are applied.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ScrapeConfig {
     /// `job_name`
     pub job_name: JobName,
@@ -72,6 +77,18 @@ pub struct ScrapeConfig {
     pub path: PathBuf,
     /// The line it starts at, counted from 1.
     pub line: usize,
+}
+
+/// Says which job it is, not what is in it: its text may hold secrets.
+impl fmt::Debug for ScrapeConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job_name, path, line, .. } = self;
+        f.debug_struct("ScrapeConfig")
+            .field("job_name", job_name)
+            .field("path", path)
+            .field("line", line)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One way a job discovers its targets.

@@ -1,5 +1,8 @@
 //! The HTTP client settings of a job or of a discovery: `basic_auth`, `tls_config` and their like.
 
+mod read;
+mod tls;
+
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// A secret. Never printed.
