@@ -81,8 +81,22 @@ const LEFT_TO_PROMETHEUS: [(&str, &[&str]); 9] = [
     (
         "the inside of discoveries that Narthex does not do itself",
         &[
-            "kubernetes_", "marathon_", "openstack_", "ec2_", "lightsail_", "azure_", "oci_", "puppetdb_", "hetzner_",
-            "eureka_", "scaleway_", "outscale_", "uyuni_", "ionos_", "ovhcloud_", "stackit_",
+            "kubernetes_",
+            "marathon_",
+            "openstack_",
+            "ec2_",
+            "lightsail_",
+            "azure_",
+            "oci_",
+            "puppetdb_",
+            "hetzner_",
+            "eureka_",
+            "scaleway_",
+            "outscale_",
+            "uyuni_",
+            "ionos_",
+            "ovhcloud_",
+            "stackit_",
         ],
     ),
     ("remote write and remote read", &["remote_write_", "remote_read_", "empty_rw_", "empty_rr_"]),
@@ -163,8 +177,7 @@ fn good_configs_load_with_prometheus_values() {
         }
         for by_env in expected["external_labels_by_env"].as_array().into_iter().flatten() {
             let env = |name: &str| by_env["env"][name].as_str().map(str::to_owned);
-            let expected: BTreeMap<String, String> =
-                serde_json::from_value(by_env["external_labels"].clone()).unwrap();
+            let expected: BTreeMap<String, String> = serde_json::from_value(by_env["external_labels"].clone()).unwrap();
             assert_eq!(config.expanded_external_labels(&env), expected, "{file}");
         }
         if expected["check"] == "every scrape_interval >= scrape_timeout" {

@@ -125,16 +125,9 @@ impl<'a> Fields<'a> {
     pub(super) fn finish(self) -> Result<(), Fault> {
         let asked = self.asked.borrow();
         match self.entries.iter().find(|(key, _)| !asked.contains(key.text.as_str())) {
-            Some((key, node)) => {
-                Err(Fault::at(node, format!("field {} not found in type {}", key.text, self.kind)))
-            }
+            Some((key, node)) => Err(Fault::at(node, format!("field {} not found in type {}", key.text, self.kind))),
             None => Ok(()),
         }
-    }
-
-    /// The keys that are written.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (&'a str, &'a Node)> {
-        self.entries.iter().map(|(key, node)| (key.text.as_str(), node))
     }
 
     fn convert<T>(

@@ -8,7 +8,10 @@ use super::{
     scrape::protocols,
     yaml::Node,
 };
-use crate::semantics::{NameValidation, PrometheusVersion};
+use crate::{
+    relabel::is_valid_label_name,
+    semantics::{NameValidation, PrometheusVersion},
+};
 
 /// What `global` says, defaults applied.
 #[derive(Clone, Debug)]
@@ -131,21 +134,10 @@ pub(super) fn read_name_validation(fields: &Fields<'_>) -> Result<Option<NameVal
 fn read_external_labels(fields: &Fields<'_>, names: NameValidation) -> Result<BTreeMap<String, String>, Fault> {
     let mut labels = BTreeMap::new();
     for (name, node) in fields.map("external_labels", "map[string]string")? {
-        if !is_label_name(&name.text, names) {
+        if !is_valid_label_name(&name.text, names) {
             return Err(Fault::at(node, format!("{:?} is not a valid label name", name.text)));
         }
         labels.insert(name.text.clone(), string_in(node, "external_labels")?);
     }
     Ok(labels)
-}
-
-/// Whether a text can be the name of a label.
-pub(super) fn is_label_name(name: &str, names: NameValidation) -> bool {
-    match names {
-        NameValidation::Utf8 => !name.is_empty(),
-        NameValidation::Legacy => {
-            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        }
-    }
 }

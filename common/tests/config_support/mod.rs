@@ -1,6 +1,6 @@
 //! What the tests of the config share: files in memory and on disk, and where the conformance data lies.
 
-#![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it, and nobody else does")]
 
 use std::{
     collections::BTreeMap,

@@ -93,7 +93,8 @@ impl ThreeWays {
         inline: impl FnOnce(String) -> T,
     ) -> Result<Option<Source<T>>, Fault> {
         if !self.reference.is_empty() {
-            let message = format!("{}_ref cannot be used: Prometheus has no secret manager to look it up in", self.name);
+            let message =
+                format!("{}_ref cannot be used: Prometheus has no secret manager to look it up in", self.name);
             return Err(Fault::new(self.line, message));
         }
         Ok(match (self.inline.is_empty(), self.file.is_empty()) {
@@ -236,10 +237,7 @@ impl Proxy {
             return refuse("proxy_connect_header", message);
         }
         if from_environment && !url.is_empty() {
-            return refuse(
-                "proxy_url",
-                "if proxy_from_environment is configured, proxy_url must not be configured",
-            );
+            return refuse("proxy_url", "if proxy_from_environment is configured, proxy_url must not be configured");
         }
         if from_environment && !no_proxy.is_empty() {
             return refuse("no_proxy", "if proxy_from_environment is configured, no_proxy must not be configured");

@@ -4,7 +4,6 @@ use super::{
     super::{
         HttpClientConfig, PromDuration,
         fields::{Fault, Fields, string_in},
-        global::is_label_name,
         go_url,
         http_client::Secret,
         paths::{BaseDir, has_star_in_last_element_only},
@@ -12,7 +11,7 @@ use super::{
     },
     FileSdConfig, HttpSdConfig, SdConfig, StaticConfig,
 };
-use crate::semantics::NameValidation;
+use crate::{relabel::is_valid_label_name, semantics::NameValidation};
 
 /// Discoveries that Prometheus has and Narthex leaves to somebody else.
 const OTHER_KINDS: [&str; 34] = [
@@ -100,7 +99,7 @@ fn read_static(node: &Node, names: NameValidation) -> Result<StaticConfig, Fault
     let targets = fields.strings("targets")?;
     let mut labels = Vec::new();
     for (name, value) in fields.map("labels", "model.LabelSet")? {
-        if !is_label_name(&name.text, names) {
+        if !is_valid_label_name(&name.text, names) {
             return Err(Fault::at(value, format!("{:?} is not a valid label name", name.text)));
         }
         labels.push((name.text.as_str(), string_in(value, "labels")?));

@@ -3,7 +3,8 @@
 use super::super::fields::{Fault, Fields};
 
 /// What is asked for when the config does not say.
-const DEFAULT: [&str; 4] = ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
+const DEFAULT: [&str; 4] =
+    ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
 
 /// The only format that carries native histograms.
 const PROTOBUF: &str = "PrometheusProto";

@@ -102,9 +102,8 @@ fn read_job(
         (fields.line_of("scrape_protocols"), fields.line_of("fallback_scrape_protocol"));
     fields.finish()?;
 
-    protocols::check(&job.scrape_protocols).map_err(|bad| {
-        Fault::new(protocols_line, format!("{bad} for scrape config with job name {name:?}"))
-    })?;
+    protocols::check(&job.scrape_protocols)
+        .map_err(|bad| Fault::new(protocols_line, format!("{bad} for scrape config with job name {name:?}")))?;
     if !fallback.is_empty() {
         protocols::check_one(&fallback).map_err(|bad| {
             let message = format!("invalid fallback_scrape_protocol for scrape config with job name {name:?}: {bad}");
@@ -112,8 +111,8 @@ fn read_job(
         })?;
         job.fallback_scrape_protocol = Some(fallback);
     }
-    relabel_configs.check(name_validation, version)?;
-    metric_relabel_configs.check(name_validation, version)?;
+    relabel_configs.check(name_validation)?;
+    metric_relabel_configs.check(name_validation)?;
     job.relabel_configs = relabel_configs.rules;
     job.metric_relabel_configs = metric_relabel_configs.rules;
     Ok(job)
@@ -138,7 +137,8 @@ impl Timing {
         let (interval, timeout) = (fields.duration("scrape_interval")?, fields.duration("scrape_timeout")?);
         let interval = if interval.is_zero() { global.scrape_interval } else { interval };
         if timeout > interval {
-            let message = format!("scrape timeout greater than scrape interval for scrape config with job name {job:?}");
+            let message =
+                format!("scrape timeout greater than scrape interval for scrape config with job name {job:?}");
             return Err(Fault::new(fields.line_of("scrape_timeout"), message));
         }
         let timeout = if timeout.is_zero() { global.scrape_timeout.min(interval) } else { timeout };
@@ -156,7 +156,8 @@ struct Histograms {
 impl Histograms {
     fn read(fields: &Fields<'_>, global: &Global, version: PrometheusVersion) -> Result<Self, Fault> {
         // 3.0 renamed the field and no longer knows the old name.
-        let old_name = if version.is_3_or_later() { None } else { fields.inherited_bool("scrape_classic_histograms")? };
+        let old_name =
+            if version.is_3_or_later() { None } else { fields.inherited_bool("scrape_classic_histograms")? };
         Ok(Self {
             native: fields.inherited_bool("scrape_native_histograms")?.unwrap_or(global.scrape_native_histograms),
             always_classic: fields

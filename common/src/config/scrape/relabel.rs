@@ -2,10 +2,10 @@
 
 use super::super::{
     fields::{Fault, Fields, string_in},
-    global::is_label_name,
+    yaml::Node,
 };
 use crate::{
-    relabel::{Action, RelabelConfig, Rules},
+    relabel::{Action, RelabelConfig, Rules, is_valid_label_name},
     semantics::{NameValidation, PrometheusVersion},
 };
 
@@ -34,11 +34,10 @@ impl WrittenRules {
         Ok(written)
     }
 
-    /// Whether Prometheus would take and compile each rule.
-    pub(super) fn check(&self, names: NameValidation, version: PrometheusVersion) -> Result<(), Fault> {
+    /// Whether Prometheus would take each rule. The regexes were checked when they were read, as Prometheus does.
+    pub(super) fn check(&self, names: NameValidation) -> Result<(), Fault> {
         for (rule, &line) in self.rules.iter().zip(&self.lines) {
             rule.validate(names).map_err(|bad| Fault::new(line, bad))?;
-            Rules::compile(std::slice::from_ref(rule), names, version).map_err(|bad| Fault::new(line, bad))?;
         }
         Ok(())
     }
@@ -49,13 +48,13 @@ fn read_rule(fields: Fields<'_>, version: PrometheusVersion) -> Result<RelabelCo
     let mut source_labels = Vec::new();
     for item in fields.list("source_labels", "model.LabelNames")? {
         let name = string_in(item, "source_labels")?;
-        if !is_label_name(&name, version.default_name_validation()) {
+        if !is_valid_label_name(&name, version.default_name_validation()) {
             return Err(Fault::at(item, format!("{name:?} is not a valid label name")));
         }
         source_labels.push(name);
     }
     // Prometheus tells a regex that is written empty from none, and an action that is written empty likewise.
-    let regex = fields.get("regex").map(|node| string_in(node, "regex")).transpose()?;
+    let regex = fields.get("regex").map(|node| read_regex(node, version)).transpose()?;
     let action = match fields.get("action") {
         None => default.action,
         Some(node) if node.is_null() => None,
@@ -72,4 +71,12 @@ fn read_rule(fields: Fields<'_>, version: PrometheusVersion) -> Result<RelabelCo
     };
     fields.finish()?;
     Ok(rule)
+}
+
+/// A regex, tried out in a rule that cannot be wrong otherwise.
+fn read_regex(node: &Node, version: PrometheusVersion) -> Result<String, Fault> {
+    let regex = string_in(node, "regex")?;
+    let keep = RelabelConfig { action: Some(Action::Keep), regex: Some(regex.clone()), ..RelabelConfig::default() };
+    Rules::compile(&[keep], NameValidation::Utf8, version).map_err(|bad| Fault::at(node, bad))?;
+    Ok(regex)
 }
