@@ -37,6 +37,7 @@ enum ChangeKind {
     place,
     r#move,
     settle,
+    give_back,
     forget,
     scale,
 }
@@ -143,6 +144,7 @@ fn kind_of(change: &Change) -> ChangeKind {
         Change::Place { .. } => ChangeKind::place,
         Change::Move { .. } => ChangeKind::r#move,
         Change::Settle { .. } => ChangeKind::settle,
+        Change::GiveBack { .. } => ChangeKind::give_back,
         Change::Forget { .. } => ChangeKind::forget,
         Change::Scale { .. } => ChangeKind::scale,
     }
