@@ -1,0 +1,100 @@
+//! Scale: how many shards there are to be.
+
+use std::time::Duration;
+
+use narthex_planner::{
+    policy::Settings,
+    reason::{Change, ScaleReason, Unplaced},
+};
+
+use crate::made_up::{NOW, but, gone_quiet, owned, packing, plan, shard, silent_shard, spreading, target, world};
+
+#[test]
+fn as_many_shards_as_are_needed_are_asked_for_at_once() {
+    let targets = [1, 2, 3, 4, 5, 6].map(|number| (number, 40));
+    let plan = plan(&world(targets, []), spreading());
+    let why = ScaleReason::Unplaced { targets: 6 };
+    assert_eq!(plan.changes, [Change::Scale { from: 0, to: 3, why }]);
+    assert!(plan.unplaced.values().all(|why| *why == Unplaced::WaitingForShards));
+}
+
+#[test]
+fn shards_that_are_on_their_way_are_counted() {
+    let targets = [1, 2, 3, 4, 5, 6].map(|number| (number, 40));
+    let mut world = world(targets, [shard([owned(1, 3), owned(2, 3)]), silent_shard()]);
+    world.replicas[0].wanted_shards = 3;
+    let plan = plan(&world, spreading());
+    assert_eq!(plan.changes, []);
+    assert_eq!(plan.unplaced[&target(3)], Unplaced::WaitingForShards);
+}
+
+#[test]
+fn a_silent_shard_is_no_reason_for_a_new_one() {
+    let world = world([(1, 40), (2, 40)], [shard([]), gone_quiet(shard([]))]);
+    assert_eq!(plan(&world, spreading()).wanted_shards, 2);
+}
+
+#[test]
+fn targets_larger_than_a_budget_ask_for_a_shard_each_and_no_more() {
+    let mut world = world([(1, 500), (2, 600), (3, 10)], [shard([])]);
+    let first = plan(&world, spreading());
+    assert_eq!(first.wanted_shards, 3);
+    world.replicas[0].wanted_shards = 3;
+    assert_eq!(plan(&world, spreading()).wanted_shards, 3, "nor do they ask again");
+}
+
+#[test]
+fn there_are_never_more_shards_than_the_maximum() {
+    let targets = [1, 2, 3].map(|number| (number, 80));
+    let plan = plan(&world(targets, [shard([])]), Settings { max_shards: 2, ..spreading() });
+    assert_eq!(plan.wanted_shards, 2);
+    assert_eq!(plan.unplaced[&target(2)], Unplaced::WaitingForShards);
+    assert_eq!(plan.unplaced[&target(3)], Unplaced::ShardLimit);
+}
+
+#[test]
+fn shards_above_the_maximum_are_not_waited_for_and_those_with_targets_stay() {
+    let mut world = world([(1, 80), (2, 80), (3, 80)], [shard([owned(1, 3)]), shard([owned(2, 3)]), shard([])]);
+    world.replicas[0].wanted_shards = 5;
+    let plan = plan(&world, Settings { max_shards: 2, ..spreading() });
+    assert_eq!(plan.wanted_shards, 3);
+}
+
+#[test]
+fn a_provider_that_cannot_scale_is_not_asked_to() {
+    let mut world = world([(1, 80), (2, 80)], [shard([])]);
+    world.replicas[0].scalable = false;
+    let plan = plan(&world, Settings { min_shards: 1, ..spreading() });
+    assert_eq!(plan.wanted_shards, 1);
+    assert_eq!(plan.unplaced[&target(2)], Unplaced::CannotScale);
+}
+
+#[test]
+fn fewer_than_the_minimum_become_the_minimum() {
+    let plan = plan(&world([(1, 80), (2, 80), (3, 80)], []), Settings { min_shards: 2, ..spreading() });
+    assert_eq!(plan.changes, [Change::Scale { from: 0, to: 2, why: ScaleReason::Minimum }]);
+}
+
+#[test]
+fn the_highest_shards_go_once_they_were_idle_for_long_enough() {
+    let idle = |seconds| but(shard([]), |report| report.idle_since = Some(before_now(seconds)));
+    let wanted = |shards| plan(&world([(1, 80)], shards), packing()).wanted_shards;
+    assert_eq!(wanted([shard([owned(1, 3)]), idle(60), idle(90)]), 1);
+    assert_eq!(wanted([shard([owned(1, 3)]), idle(59), idle(90)]), 2);
+    assert_eq!(wanted([shard([owned(1, 3)]), idle(90), idle(59)]), 3, "only from the top");
+    assert_eq!(wanted([idle(90), idle(90), shard([owned(1, 3)])]), 3, "not a shard with targets");
+    assert_eq!(wanted([shard([owned(1, 3)]), idle(90), gone_quiet(idle(90))]), 3, "not a silent one");
+}
+
+#[test]
+fn no_shard_goes_below_the_minimum_or_with_scale_in_off() {
+    let idle = but(shard([]), |report| report.idle_since = Some(before_now(3600)));
+    let world = world([], [idle.clone(), idle.clone(), idle]);
+    assert_eq!(plan(&world, packing()).wanted_shards, 0);
+    assert_eq!(plan(&world, Settings { min_shards: 2, ..packing() }).wanted_shards, 2);
+    assert_eq!(plan(&world, spreading()).wanted_shards, 3);
+}
+
+fn before_now(seconds: u64) -> narthex_common::time::Timestamp {
+    narthex_common::time::Timestamp(NOW.0 - i64::try_from(Duration::from_secs(seconds).as_millis()).unwrap())
+}
