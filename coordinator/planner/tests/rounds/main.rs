@@ -1,4 +1,9 @@
 //! What the planner promises, round by round.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests: what they lean on must be so, or they have failed"
+)]
 
 mod drain;
 mod fleet;
