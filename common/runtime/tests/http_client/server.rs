@@ -21,32 +21,32 @@ use tokio_rustls::TlsAcceptor;
 
 /// What came in with one request.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    pub uri: Uri,
-    pub headers: HeaderMap,
-    pub version: http::Version,
+pub(crate) struct Asked {
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) version: http::Version,
 }
 
 impl Asked {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 /// A running server.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Server {
     /// Answers every request as the function says.
-    pub async fn start(answer: impl Fn(&Asked) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&Asked) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Self {
         Self::serve("127.0.0.1:0", None, answer).await
     }
 
     /// The same on another address of this machine: another host, to whoever looks at credentials.
-    pub async fn start_on(
+    pub(crate) async fn start_on(
         address: &str,
         answer: impl Fn(&Asked) -> Response<Full<Bytes>> + Send + Sync + 'static,
     ) -> Self {
@@ -54,7 +54,7 @@ impl Server {
     }
 
     /// The same with TLS; answers `ok`.
-    pub async fn start_tls(config: ServerConfig) -> Self {
+    pub(crate) async fn start_tls(config: ServerConfig) -> Self {
         Self::serve("127.0.0.1:0", Some(TlsAcceptor::from(Arc::new(config))), |_| ok()).await
     }
 
@@ -96,54 +96,54 @@ impl Server {
         Self { address, asked }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn https(&self) -> String {
+    pub(crate) fn https(&self) -> String {
         format!("https://{}/metrics", self.address)
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
-    pub fn last(&self) -> Asked {
+    pub(crate) fn last(&self) -> Asked {
         self.asked().pop().expect("nothing was asked")
     }
 }
 
-pub fn ok() -> Response<Full<Bytes>> {
+pub(crate) fn ok() -> Response<Full<Bytes>> {
     Response::new(Full::from("ok"))
 }
 
-pub fn redirect_to(location: &str) -> Response<Full<Bytes>> {
+pub(crate) fn redirect_to(location: &str) -> Response<Full<Bytes>> {
     Response::builder().status(302).header("location", location).body(Full::default()).unwrap()
 }
 
 /// An authority of ours, with what it has signed.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key in PEM.
 #[derive(Clone)]
-pub struct Identity {
-    pub cert: String,
-    pub key: String,
+pub(crate) struct Identity {
+    pub(crate) cert: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    pub fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for the given names or addresses.
-    pub fn issue(&self, names: &[&str]) -> Identity {
+    pub(crate) fn issue(&self, names: &[&str]) -> Identity {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         let cert = params.signed_by(&key, &self.0).unwrap();
@@ -152,7 +152,7 @@ impl Authority {
 }
 
 /// A certificate that is its own authority, as `openssl req -x509` makes it.
-pub fn own_authority(name: &str) -> Identity {
+pub(crate) fn own_authority(name: &str) -> Identity {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -160,7 +160,7 @@ pub fn own_authority(name: &str) -> Identity {
 }
 
 /// The TLS of a server with this identity, which asks clients for a certificate of `client_ca` if there is one.
-pub fn server_tls(identity: &Identity, client_ca: Option<&Authority>) -> ServerConfig {
+pub(crate) fn server_tls(identity: &Identity, client_ca: Option<&Authority>) -> ServerConfig {
     use rustls_pki_types::{CertificateDer, pem::PemObject as _};
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
