@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use narthex_common::{
-    config::{Files as _, scrape::FileSdConfig},
+    config::{Files, scrape::FileSdConfig},
     semantics::NameValidation,
 };
 use narthex_runtime::files::Disk;
@@ -149,12 +149,24 @@ impl Reader {
 
 /// The groups of a file; none when it is not there (any more).
 fn read_file(path: &Path, names: NameValidation) -> Result<Option<Vec<TargetGroup>>, String> {
-    let text = match Disk.read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
+    match Disk.read(path) {
+        Ok(text) => groups_of(path, &text, names).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads one file that `file_sd_configs` names, whose ending says how it is written.
+///
+/// # Errors
+/// When it cannot be read, or any part of it is wrong.
+pub fn read_target_file(path: &Path, files: &dyn Files, names: NameValidation) -> Result<Vec<TargetGroup>, String> {
+    let text = files.read(path).map_err(|error| error.to_string())?;
+    groups_of(path, &text, names)
+}
+
+fn groups_of(path: &Path, text: &str, names: NameValidation) -> Result<Vec<TargetGroup>, String> {
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let format = if is_json { ListFormat::Json } else { ListFormat::Yaml };
-    read_groups(&text, format, names, (FILEPATH_LABEL, &path.to_string_lossy())).map(Some)
+    read_groups(text, format, names, (FILEPATH_LABEL, &path.to_string_lossy()))
 }

@@ -18,6 +18,7 @@ mod state;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use file::read_target_file;
 pub use manager::DiscoveryManager;
 pub use once::discover_once;
 pub use refusal::{Refusals, check, unsupported};
