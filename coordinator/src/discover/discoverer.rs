@@ -85,10 +85,8 @@ impl DiscoveryConfig {
     /// The block in an error's words, without secrets.
     pub(super) fn describe(&self) -> String {
         match self {
-            Self::File(file) => {
-                let files: Vec<_> = file.files.iter().map(|path| path.display().to_string()).collect();
-                format!("file_sd_configs {}", files.join(", "))
-            }
+            // A failure names the file it is about.
+            Self::File(_) => "file_sd_configs".to_owned(),
             Self::Http(http) => format!("http_sd_configs {}", super::http::without_password(http.url.expose())),
         }
     }
