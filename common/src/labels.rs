@@ -154,6 +154,11 @@ impl LabelsBuilder {
         }
     }
 
+    /// Removes all labels and keeps their room.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Keeps only the labels for which `keep(name, value)` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
         self.0.retain(|(n, v)| keep(n, v));

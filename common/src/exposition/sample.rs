@@ -1,0 +1,73 @@
+//! The labels of one sample of a text format: `name{label="value"} 1`, `{"utf8.name", label="value"} 1`.
+
+use memchr::memchr2;
+
+use super::kept::Judge;
+
+/// Reads the labels of a line's sample; none when it is malformed.
+pub(super) fn read_labels(line: &[u8], judge: &mut Judge) -> Option<()> {
+    judge.begin();
+    let line = skip_blanks(std::str::from_utf8(line).ok()?);
+    let name_length = line.find([' ', '\t', '{']).unwrap_or(line.len());
+    let (name, rest) = line.split_at(name_length);
+    if !name.is_empty() {
+        judge.set_name(name);
+    }
+    let Some(mut rest) = skip_blanks(rest).strip_prefix('{') else { return Some(()) };
+    loop {
+        rest = skip_blanks(rest);
+        if rest.starts_with('}') {
+            return Some(());
+        }
+        let quoted = rest.strip_prefix('"');
+        let (name, after) = match quoted {
+            Some(quoted) => split_quoted(quoted)?,
+            None => {
+                let (name, after) = rest.split_at(rest.find(['=', ' ', '\t'])?);
+                (name.into(), after)
+            }
+        };
+        rest = skip_blanks(after);
+        if let Some(value) = rest.strip_prefix('=') {
+            let (value, after) = split_quoted(skip_blanks(value).strip_prefix('"')?)?;
+            judge.set(&name, &value);
+            rest = skip_blanks(after);
+        } else if quoted.is_some() {
+            // A quoted name without a value is the metric's.
+            judge.set_name(&name);
+        } else {
+            return None;
+        }
+        // Prometheus does not insist on the comma.
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+    }
+}
+
+fn skip_blanks(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t'])
+}
+
+/// The text up to the closing quote, unescaped, and what follows the quote. An escape that is none stays as it is.
+fn split_quoted(text: &str) -> Option<(std::borrow::Cow<'_, str>, &str)> {
+    let bytes = text.as_bytes();
+    let mut end = memchr2(b'"', b'\\', bytes)?;
+    if bytes[end] == b'"' {
+        return Some((text[..end].into(), &text[end + 1..]));
+    }
+    let mut unescaped = String::new();
+    let mut start = 0;
+    while bytes[end] == b'\\' {
+        let (character, from) = match bytes.get(end + 1)? {
+            b'n' => ("\n", end + 2),
+            b'"' => ("\"", end + 2),
+            b'\\' => ("\\", end + 2),
+            _ => ("\\", end + 1),
+        };
+        unescaped.push_str(&text[start..end]);
+        unescaped.push_str(character);
+        start = from;
+        end = from + memchr2(b'"', b'\\', &bytes[from..])?;
+    }
+    unescaped.push_str(&text[start..end]);
+    Some((unescaped.into(), &text[end + 1..]))
+}
