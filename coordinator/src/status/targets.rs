@@ -6,10 +6,7 @@ use narthex_common::{labels, labels::Labels, load::Series, report::Health, time:
 use regex::Regex;
 use serde::Serialize;
 
-use super::{
-    live::LiveReports,
-    snapshot::{Scraped, Snapshot},
-};
+use super::snapshot::{Scraped, Snapshot};
 use crate::discover::ActiveTarget;
 
 /// Prometheus writes this moment where there was none: Go's zero time.
@@ -17,23 +14,23 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// What is asked for.
 #[derive(Debug, Default)]
-pub(super) struct TargetsQuery {
+pub struct TargetsQuery {
     /// `active`, `dropped`, or both.
-    pub(super) state: Option<String>,
+    pub state: Option<String>,
     /// Only this job.
-    pub(super) scrape_pool: Option<String>,
+    pub scrape_pool: Option<String>,
     /// Kvass' `statistics`: `only` or `with`.
-    pub(super) statistics: Option<String>,
+    pub statistics: Option<String>,
     /// Kvass' `job`: only jobs that match one of these.
-    pub(super) jobs: Vec<Regex>,
+    pub jobs: Vec<Regex>,
     /// Kvass' `health`: only targets of one of these.
-    pub(super) health: Vec<String>,
+    pub health: Vec<String>,
 }
 
 /// The answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TargetsView {
+pub struct TargetsView {
     active_targets: Vec<ActiveTargetView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     active_statistics: Option<Vec<JobStatistics>>,
@@ -44,7 +41,7 @@ pub(super) struct TargetsView {
 /// One target that is to be scraped.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ActiveTargetView {
+pub struct ActiveTargetView {
     discovered_labels: Labels,
     labels: BTreeMap<String, String>,
     scrape_pool: String,
@@ -83,10 +80,10 @@ struct JobStatistics {
 
 /// The targets of a snapshot that a query asks for.
 #[must_use]
-pub(super) fn targets_view(snapshot: &Snapshot, live: &LiveReports, query: &TargetsQuery) -> TargetsView {
+pub fn targets_view(snapshot: &Snapshot, query: &TargetsQuery) -> TargetsView {
     let only_statistics = query.statistics.as_deref() == Some("only");
     let wants = |state: &str| query.state.as_deref().is_none_or(|asked| asked == state || asked == "any");
-    let scraped = snapshot.scraped(live);
+    let scraped = snapshot.scraped();
     let mut view = TargetsView {
         active_targets: Vec::new(),
         active_statistics: query.statistics.as_ref().map(|_| Vec::new()),

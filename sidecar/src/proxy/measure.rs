@@ -225,3 +225,69 @@ impl Tail {
         self.0.strip_suffix(b"\n").unwrap_or(&self.0).ends_with(Self::END)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flate2::{Compression, write::GzEncoder};
+    use narthex_common::load::Series;
+
+    use super::*;
+
+    fn counter(bytes_at_most: u64) -> Counter {
+        let samples = Some(SampleCounter::new(Format::Text, None));
+        Counter { samples, bytes: 0, bytes_at_most, tail: Tail::default() }
+    }
+
+    fn measurement(copy: Copy, body_size_limit: u64) -> Measurement {
+        Measurement {
+            copy,
+            stopped: None,
+            unreadable: None,
+            open_metrics: false,
+            received: false,
+            body_size_limit,
+            sample_limit: 0,
+        }
+    }
+
+    fn gzipped(text: &[u8]) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(vec![], Compression::fast());
+        gzip.write_all(text).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    #[test]
+    fn it_does_not_matter_how_a_body_is_cut_or_out_of_how_many_gzip_members_it_is() {
+        let body = [gzipped(b"a 1\nb"), gzipped(b" 2\nc 3\n")].concat();
+        for cut in 1..body.len() {
+            let mut measured = measurement(Copy::Gzip(Box::new(MultiGzDecoder::new(counter(COUNTED_AT_MOST)))), 0);
+            body.chunks(cut).for_each(|piece| measured.feed(piece));
+            assert_eq!(measured.finish().map(|load| load.exposed), Ok(Series(3)), "cut every {cut} bytes");
+        }
+    }
+
+    #[test]
+    fn a_body_that_unpacks_to_more_than_is_allowed_is_unpacked_no_further() {
+        let bomb = gzipped(&vec![b'\n'; 2 << 20]);
+        let limit = 1 << 20;
+        let copies = [Copy::Gzip(Box::new(MultiGzDecoder::new(counter(limit)))), Copy::zstd(counter(limit))];
+        let bombs = [bomb, zstd::encode_all([b'\n'; 2 << 20].as_slice(), 0).unwrap()];
+        for (copy, bomb) in copies.into_iter().zip(bombs) {
+            let mut measured = measurement(copy, limit);
+            bomb.chunks(1_000).for_each(|piece| measured.feed(piece));
+            assert!(measured.is_too_large() && measured.copy.counter().bytes < limit + (1 << 18));
+            assert_eq!(measured.finish(), Err(TOO_LARGE.into()));
+        }
+    }
+
+    #[test]
+    fn the_tail_is_the_end_of_a_body_however_it_was_cut() {
+        for (body, ends) in [("a 1\n# EOF\n", true), ("# EOF", true), ("a 1\n", false), ("# EOF\n\n", false)] {
+            for cut in 1..=body.len() {
+                let mut tail = Tail::default();
+                body.as_bytes().chunks(cut).for_each(|piece| tail.feed(piece));
+                assert_eq!(tail.ends_open_metrics(), ends, "{body:?} cut every {cut} bytes");
+            }
+        }
+    }
+}

@@ -15,7 +15,7 @@ const MAX_ALIASED_NODES: usize = 1_000_000;
 
 /// Where Prometheus has maps with free keys. Everywhere else a mapping is a struct, which words its errors
 /// differently and lets a merged key be set again.
-const FREE_KEYS_UNDER: [&str; 8] = [
+const FREE_KEYS_UNDER: [&str; 9] = [
     "labels",
     "external_labels",
     "params",
@@ -24,12 +24,8 @@ const FREE_KEYS_UNDER: [&str; 8] = [
     "proxy_connect_header",
     "endpoint_params",
     "claims",
+    "resource_attributes",
 ];
-
-/// Whether the keys of what stands under a key are the user's own, not fields.
-pub(in super::super) fn has_free_keys(key: &str) -> bool {
-    FREE_KEYS_UNDER.contains(&key)
-}
 
 /// Why a text is not the YAML of a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -162,8 +158,7 @@ impl<'text> Reader<'text> {
             let key_line = span.start.line();
             let key = self.key(event, span, place)?;
             let (event, span) = self.expect_next(key_line)?;
-            let mut value = self.node(event, span, Place { depth: place.depth + 1, key: Some(&key.text) })?;
-            value.node.line = key_line;
+            let value = self.node(event, span, Place { depth: place.depth + 1, key: Some(&key.text) })?;
             nodes += value.nodes;
             height = height.max(value.height + 1);
             if key.text == "<<" && !key.quoted {
@@ -200,7 +195,7 @@ impl<'a> MappingBuilder<'a> {
     }
 
     fn has_free_keys(&self) -> bool {
-        self.key_above.is_some_and(has_free_keys)
+        self.key_above.is_some_and(|key| FREE_KEYS_UNDER.contains(&key))
     }
 
     /// A key that is written here. Writing it twice is an error; over a merged one, only structs let it win.

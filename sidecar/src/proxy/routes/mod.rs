@@ -255,3 +255,6 @@ impl TargetRoute {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Which request finds which target.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::header;
+use narthex_common::{
+    assignment::{AssignedTarget, TargetState},
+    config::Files,
+};
+
+use super::*;
+
+const VERSION: PrometheusVersion = PrometheusVersion::V3_5;
+
+struct OnlyFile(&'static str);
+
+impl Files for OnlyFile {
+    fn read(&self, _: &Path) -> io::Result<String> {
+        Ok(self.0.into())
+    }
+
+    fn glob(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(vec![])
+    }
+}
+
+/// The routes of jobs `a` and `b` with these fields, and targets given as job and URL.
+fn routes(config: &'static str, targets: &[(&str, &str)], previous: Option<&Routes>) -> Routes {
+    let config = Config::load(Path::new("/prometheus.yml"), &OnlyFile(config), VERSION).unwrap();
+    let targets = targets.iter().map(|(job, url)| {
+        let target = Target::new((*job).into(), Labels::from_iter([("job", *job)]), (*url).into());
+        (target.id, AssignedTarget { target, state: TargetState::Normal, load: None })
+    });
+    let assignment = Assignment { targets: targets.collect(), ..Assignment::default() };
+    Routes::new(&config, &assignment, &ids(), "token", VERSION, previous)
+}
+
+fn ids() -> JobIds {
+    JobIds::new([&"a".into(), &"b".into()])
+}
+
+const PLAIN: &str = "scrape_configs: [{job_name: a}, {job_name: b}]";
+
+fn find(routes: &Routes, job: &str, url: &str) -> Result<Route, Refusal> {
+    let credentials = BASE64_STANDARD.encode(format!("{}:token", ids().id(&job.into()).unwrap()));
+    let headers = [(header::PROXY_AUTHORIZATION, format!("Basic {credentials}").parse().unwrap())];
+    routes.find(&url.parse().unwrap(), &headers.into_iter().collect())
+}
+
+fn goes_to(routes: &Routes, job: &str, url: &str) -> Option<String> {
+    find(routes, job, url).ok().map(|route| route.uri.to_string())
+}
+
+#[test]
+fn a_target_is_asked_by_its_true_scheme_in_the_words_prometheus_used() {
+    let routes = routes(PLAIN, &[("a", "https://host:8443/a%20b?x=1&y=%2F"), ("a", "http://user:pw@plain/m")], None);
+    let asked = "http://host:8443/a%20b?y=%2f&x=1";
+    assert_eq!(goes_to(&routes, "a", asked).as_deref(), Some("https://host:8443/a%20b?y=%2f&x=1"));
+    assert_eq!(goes_to(&routes, "a", "http://plain/m").as_deref(), Some("http://plain/m"));
+}
+
+#[test]
+fn twins_that_differ_in_scheme_alone_are_told_apart_by_the_mark_which_goes_no_further() {
+    let routes = routes(PLAIN, &[("a", "http://host/m?x=1"), ("a", "https://host/m?x=1")], None);
+    assert_eq!(goes_to(&routes, "a", "http://host/m?x=1").as_deref(), Some("http://host/m?x=1"));
+    let marked = "http://host/m?narthex_scheme=https&x=1";
+    assert_eq!(goes_to(&routes, "a", marked).as_deref(), Some("https://host/m?x=1"));
+}
+
+#[test]
+fn a_job_does_not_reach_the_targets_of_another() {
+    let routes = routes(PLAIN, &[("a", "http://host/m")], None);
+    assert!(goes_to(&routes, "a", "http://host/m").is_some());
+    assert!(goes_to(&routes, "b", "http://host/m").is_none());
+}
+
+#[test]
+fn one_unusable_job_fails_alone() {
+    let config = "scrape_configs: [{job_name: a, tls_config: {ca_file: /nowhere/ca.pem}}, {job_name: b}]";
+    let routes = routes(config, &[("a", "http://host/m"), ("b", "http://host/m")], None);
+    assert!(find(&routes, "a", "http://host/m").is_ok_and(|route| route.job.client.is_err()));
+    assert!(find(&routes, "b", "http://host/m").is_ok_and(|route| route.job.client.is_ok()));
+}
+
+#[test]
+fn what_is_remembered_of_a_target_outlives_a_new_assignment_but_not_new_metric_rules() {
+    let first = routes(PLAIN, &[("a", "http://host/m")], None);
+    let second = routes(PLAIN, &[("a", "http://host/m"), ("a", "http://other/m")], Some(&first));
+    let rules = "scrape_configs: [{job_name: a, metric_relabel_configs: [{action: drop, regex: x}]}, {job_name: b}]";
+    let third = routes(rules, &[("a", "http://host/m")], Some(&second));
+    let target = |routes: &Routes| find(routes, "a", "http://host/m").map(|route| route.target).unwrap();
+    assert!(Arc::ptr_eq(&target(&first), &target(&second)));
+    assert!(!Arc::ptr_eq(&target(&second), &target(&third)));
+}
