@@ -117,12 +117,12 @@ impl Assignment {
         }
     }
 
-    /// The assignment that `update` leads to. The revision that is there already is left as it is.
+    /// The assignment that `update` leads to. An update that was taken already changes nothing.
     ///
     /// # Errors
     /// When the update starts from another revision, or carries a target under a wrong id.
     pub fn updated(&self, update: AssignmentUpdate) -> Result<Self, UpdateRefused> {
-        if update.base.is_some() && update.revision == self.revision {
+        if self.has_taken(&update) {
             return Ok(self.clone());
         }
         for AssignedTarget { target, .. } in &update.put {
@@ -140,6 +140,16 @@ impl Assignment {
         }
         targets.extend(update.put.into_iter().map(|t| (t.target.id, t)));
         Ok(Self { revision: update.revision, config: update.config, targets })
+    }
+
+    /// Whether `update` led here. Its revision alone does not say so: two coordinators that follow one another may both
+    /// start from one revision.
+    fn has_taken(&self, update: &AssignmentUpdate) -> bool {
+        update.base.is_some()
+            && update.revision == self.revision
+            && update.config == self.config
+            && update.put.iter().all(|put| self.targets.get(&put.target.id) == Some(put))
+            && update.remove.iter().all(|id| !self.targets.contains_key(id))
     }
 }
 
@@ -192,7 +202,7 @@ mod tests {
         assert_eq!((update.put.len(), update.remove.len()), (2, 1));
         let wire: AssignmentUpdate = serde_json::from_str(&serde_json::to_string(&update).unwrap()).unwrap();
         assert_eq!(before.updated(wire.clone()).unwrap(), after);
-        assert_eq!(after.updated(wire).unwrap(), after, "the same revision twice does nothing");
+        assert_eq!(after.updated(wire).unwrap(), after, "the same update twice does nothing");
         let json = serde_json::to_string(&after).unwrap();
         assert_eq!(serde_json::from_str::<Assignment>(&json).unwrap(), after);
     }
@@ -206,6 +216,14 @@ mod tests {
             Err(UpdateRefused::OtherBase { base: Revision(2), have: Revision(4) })
         );
         assert_eq!(shard.updated(AssignmentUpdate { base: None, ..update }).unwrap().revision, Revision(3));
+    }
+
+    #[test]
+    fn another_update_to_the_same_revision_is_refused() {
+        let start = assignment(4, &[]);
+        let shard = assignment(5, &[assigned("a", TargetState::Normal)]);
+        let update = start.update_to(&assignment(5, &[assigned("b", TargetState::Normal)]));
+        assert_eq!(shard.updated(update), Err(UpdateRefused::OtherBase { base: Revision(4), have: Revision(5) }));
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub struct ShardState {
     /// Its newest report, whose `targets` are taken out into the field below.
     pub report: Report,
     /// All its targets' reports.
-    pub targets: BTreeMap<TargetId, TargetReport>,
+    pub targets: Arc<BTreeMap<TargetId, TargetReport>>,
     /// Its assignment, which is the truth of what it scrapes.
     pub assignment: Arc<Assignment>,
 }

@@ -1,0 +1,220 @@
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use narthex_common::{
+    assignment::{Revision, TargetState},
+    config::{Config, Files},
+    job::JobName,
+    load::{Load, Series},
+    semantics::PrometheusVersion,
+    shard::Ordinal,
+    target::{Target, TargetId},
+    time::Timestamp,
+};
+use narthex_planner::{ReplicaPlan, world::KnownLoad};
+
+use super::*;
+use crate::{
+    discover::{ActiveTarget, Discovered, JobTargets},
+    observe::{
+        Observer,
+        fake::{Asked, Fleet, Link},
+    },
+    probe::Probed,
+};
+
+const CONFIG: Fingerprint = Fingerprint(7);
+const LIGHT: Load = Load { exposed: Series(120), kept: Series(100) };
+const HEAVY: Load = Load { exposed: Series(9_000), kept: Series(8_000) };
+
+/// A coordinator whose plans are written by hand.
+struct Coordinator {
+    fleet: Arc<Fleet>,
+    observer: Observer,
+    discovered: Discovered,
+    probed: Probed,
+}
+
+struct EmptyConfig;
+
+impl Files for EmptyConfig {
+    fn read(&self, _: &Path) -> io::Result<String> {
+        Ok("global: {}".into())
+    }
+
+    fn glob(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(vec![])
+    }
+}
+
+fn target(instance: &str) -> Target {
+    let labels = [("instance", instance)].into_iter().collect();
+    Target::new("node".into(), labels, format!("http://{instance}/metrics"))
+}
+
+fn id(instance: &str) -> TargetId {
+    target(instance).id
+}
+
+fn listed(instances: &[&str]) -> Discovered {
+    let active = instances.iter().map(|instance| {
+        let target = Arc::new(target(instance));
+        (target.id, ActiveTarget { target, discovered_labels: [("__address__", *instance)].into_iter().collect() })
+    });
+    let job = JobTargets { discovered: true, active: active.collect(), ..JobTargets::default() };
+    let config = Config::load(Path::new("prometheus.yml"), &EmptyConfig, PrometheusVersion::V2_42).unwrap();
+    Discovered { config: Arc::new(config), jobs: BTreeMap::from([(JobName::from("node"), Arc::new(job))]) }
+}
+
+fn plan(shards: &[&[(&str, TargetState)]]) -> Plan {
+    let shards: BTreeMap<_, _> = (0..)
+        .map(Ordinal)
+        .zip(shards.iter().map(|targets| targets.iter().map(|(instance, state)| (id(instance), *state)).collect()))
+        .collect();
+    let wanted_shards = u32::try_from(shards.len()).unwrap();
+    let plan = ReplicaPlan { shards, wanted_shards, ..ReplicaPlan::default() };
+    Plan { replicas: BTreeMap::from([(Fleet::replica_id(), plan)]) }
+}
+
+impl Coordinator {
+    fn new(fleet: &Arc<Fleet>, instances: &[&str]) -> Self {
+        let observer = Observer::new(Arc::clone(fleet) as Arc<dyn ShardClient>, Duration::from_secs(5));
+        Self { fleet: Arc::clone(fleet), observer, discovered: listed(instances), probed: Probed::new() }
+    }
+
+    async fn look(&mut self) -> Observed {
+        let replicas = self.fleet.replicas().await.unwrap();
+        self.observer.observe(replicas, Timestamp(1)).await
+    }
+
+    /// One whole round; what the fleet was asked while applying.
+    async fn round(&mut self, plan: &Plan) -> (Applied, Asked) {
+        let observed = self.look().await;
+        self.fleet.asked();
+        let changes = self.changes(&observed, plan);
+        let applied = apply(&*self.fleet, &*self.fleet, &observed, plan, CONFIG, changes).await;
+        self.observer.expect(&applied);
+        (applied, self.fleet.asked())
+    }
+
+    fn changes(&self, observed: &Observed, plan: &Plan) -> Vec<ShardChange> {
+        changes(observed, plan, CONFIG, &self.discovered, &self.probed)
+    }
+}
+
+use TargetState::{InTransfer, Normal};
+
+#[tokio::test]
+async fn what_is_applied_and_observed_is_not_applied_again() {
+    let fleet = Fleet::new(2, CONFIG);
+    let mut coordinator = Coordinator::new(&fleet, &["a", "b", "c"]);
+    coordinator.probed.insert(id("a"), KnownLoad::Measured(HEAVY));
+    let wanted = plan(&[&[("a", Normal), ("b", Normal)], &[("c", Normal)]]);
+    let (applied, asked) = coordinator.round(&wanted).await;
+    assert_eq!((applied.errors.as_slice(), asked.puts), ([].as_slice(), 2));
+    let loads = fleet.with_shard(0, |s| s.assignment.targets.values().map(|t| (t.target.id, t.load)).collect());
+    assert_eq!(BTreeMap::from([(id("a"), Some(HEAVY)), (id("b"), None)]), loads);
+
+    fleet.scrape_all(|_| LIGHT);
+    let observed = coordinator.look().await;
+    assert_eq!(fleet.asked().assignments, 0, "what a shard has taken is known when it says so");
+    assert_eq!(coordinator.changes(&observed, &wanted), [], "a load that changes alone is no change");
+}
+
+#[tokio::test]
+async fn a_move_tells_source_and_destination_in_one_round_and_carries_the_measured_load() {
+    let fleet = Fleet::new(2, CONFIG);
+    let mut coordinator = Coordinator::new(&fleet, &["a"]);
+    coordinator.round(&plan(&[&[("a", Normal)], &[]])).await;
+    fleet.scrape_all(|_| HEAVY);
+    coordinator.round(&plan(&[&[("a", InTransfer)], &[("a", Normal)]])).await;
+    assert_eq!(fleet.with_shard(0, |s| s.target_states()), BTreeMap::from([(id("a"), InTransfer)]));
+    assert_eq!(fleet.with_shard(1, |s| s.target_states()), BTreeMap::from([(id("a"), Normal)]));
+    assert_eq!(fleet.with_shard(1, |s| s.assignment.targets[&id("a")].load), Some(HEAVY));
+
+    let (_, asked) = coordinator.round(&plan(&[&[], &[("a", Normal)]])).await;
+    assert_eq!(asked.puts, 1);
+    assert_eq!(fleet.with_shard(0, |s| (s.assignment.revision, s.assignment.targets.len())), (Revision(3), 0));
+}
+
+#[tokio::test]
+async fn a_target_of_a_job_that_is_not_discovered_yet_keeps_its_body() {
+    let fleet = Fleet::new(2, CONFIG);
+    Coordinator::new(&fleet, &["a", "b"]).round(&plan(&[&[("a", Normal), ("b", Normal)], &[]])).await;
+    let mut restarted = Coordinator::new(&fleet, &[]);
+    restarted.round(&plan(&[&[("a", Normal)], &[("b", Normal)]])).await;
+    assert_eq!(fleet.with_shard(1, |s| s.assignment.targets[&id("b")].target.clone()), target("b"));
+}
+
+#[tokio::test]
+async fn a_shard_that_changed_meanwhile_refuses_and_the_next_round_sees_why() {
+    let fleet = Fleet::new(1, CONFIG);
+    let mut coordinator = Coordinator::new(&fleet, &["a", "b"]);
+    let wanted = plan(&[&[("a", Normal)]]);
+    let observed = coordinator.look().await;
+    Coordinator::new(&fleet, &["b"]).round(&plan(&[&[("b", Normal)]])).await;
+    let changes = coordinator.changes(&observed, &wanted);
+    let applied = apply(&*fleet, &*fleet, &observed, &wanted, CONFIG, changes).await;
+    assert_eq!(
+        applied.errors,
+        ["assign targets to shard-0 of replica-0, which has changed since it was asked: the update starts from \
+          revision 0, the shard has 1; looking again next round"]
+    );
+    assert!(applied.taken.is_empty());
+    coordinator.round(&wanted).await;
+    assert_eq!(fleet.with_shard(0, |s| s.target_states()), BTreeMap::from([(id("a"), Normal)]));
+}
+
+#[tokio::test]
+async fn a_shard_with_another_config_is_told_nothing_but_to_reload() {
+    let fleet = Fleet::new(2, CONFIG);
+    fleet.with_shard(1, |shard| shard.config = Fingerprint(8));
+    let mut coordinator = Coordinator::new(&fleet, &["a", "b"]);
+    let wanted = plan(&[&[("a", Normal)], &[("b", Normal)]]);
+    let (_, asked) = coordinator.round(&wanted).await;
+    assert_eq!((asked.puts, asked.reloads), (1, 1));
+    let (_, asked) = coordinator.round(&wanted).await;
+    assert_eq!((asked.puts, asked.reloads), (1, 0), "it has reloaded, and is told now");
+}
+
+#[tokio::test]
+async fn a_new_config_reaches_shards_that_scrape_and_leaves_empty_ones_alone() {
+    let old = Fingerprint(6);
+    let fleet = Fleet::new(2, old);
+    let mut coordinator = Coordinator::new(&fleet, &["a"]);
+    let wanted = plan(&[&[("a", Normal)], &[]]);
+    let observed = coordinator.look().await;
+    let changes = changes(&observed, &wanted, old, &coordinator.discovered, &coordinator.probed);
+    apply(&*fleet, &*fleet, &observed, &wanted, old, changes).await;
+
+    fleet.set_config(CONFIG);
+    coordinator.round(&wanted).await;
+    let (_, asked) = coordinator.round(&wanted).await;
+    assert_eq!(asked.puts, 1);
+    assert_eq!(fleet.with_shard(0, |s| (s.assignment.config, s.assignment.targets.len())), (CONFIG, 1));
+}
+
+#[tokio::test]
+async fn a_silent_shard_is_told_nothing_and_the_others_are() {
+    let fleet = Fleet::new(2, CONFIG);
+    fleet.with_shard(0, |shard| shard.link = Link::Refused);
+    let mut coordinator = Coordinator::new(&fleet, &["a", "b"]);
+    let (applied, asked) = coordinator.round(&plan(&[&[("a", Normal)], &[("b", Normal)]])).await;
+    assert_eq!((asked.puts, applied.taken.len(), applied.errors.len()), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn the_number_of_shards_is_asked_for_once_and_only_where_it_can_change() {
+    let fleet = Fleet::new(1, CONFIG);
+    let mut coordinator = Coordinator::new(&fleet, &[]);
+    let wanted = plan(&[&[], &[], &[]]);
+    assert_eq!(coordinator.round(&wanted).await.1.scales, 1);
+    assert_eq!(coordinator.round(&wanted).await.1.scales, 0);
+    fleet.set_scalable(false);
+    assert_eq!(coordinator.round(&plan(&[&[]])).await.1.scales, 0);
+}
