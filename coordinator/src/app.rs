@@ -23,7 +23,7 @@ use crate::{
     args::{Cli, Command, LogFormat, RunArgs, ShardType},
     check,
     discover::{self, Discovered, DiscoveryManager},
-    observe::{HttpShardClient, Observed, Observer},
+    observe::{HttpShardClient, Observed, Observer, ShardClient},
     probe::ProbeManager,
     provider::{LocalProvider, LocalSettings, Provider, StaticProvider},
     reload::ConfigFile,
@@ -100,13 +100,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     let (publish, snapshot) = watch::channel(None);
     let (readiness, ready) = watch::channel(Readiness::NotReady("starting".to_owned()));
-    let api =
-        status::router(ApiState { snapshot, reload: config_file }).merge(admin::routes(Arc::new(registry), ready));
+    let client: Arc<dyn ShardClient> = Arc::new(HttpShardClient::new()?);
+    let api = status::router(ApiState::new(snapshot, config_file, Arc::clone(&client)))
+        .merge(admin::routes(Arc::new(registry), ready));
     let server = tokio::spawn(serve(listener, api, shutdown.clone()));
     info!(address = %args.web_address, jobs = config.jobs.len(), "the coordinator is up");
 
-    let client = Arc::new(HttpShardClient::new()?);
-    let observer = Observer::new(Arc::clone(&client) as _, SHARD_TIMEOUT);
+    let observer = Observer::new(Arc::clone(&client), SHARD_TIMEOUT);
     let mut rounds = Rounds::new(provider, client, observer, policy);
     let ended = shutdown.clone().wait();
     tokio::pin!(ended);

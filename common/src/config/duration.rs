@@ -96,7 +96,7 @@ impl fmt::Display for PromDuration {
         for (unit, millis) in UNITS {
             // Years and weeks only when nothing remains: 90d is easier to read than 12w6d.
             let exact_only = matches!(unit, "y" | "w");
-            if rest >= millis && !(exact_only && rest % millis != 0) {
+            if rest >= millis && (!exact_only || rest.is_multiple_of(millis)) {
                 write!(f, "{}{unit}", rest / millis)?;
                 rest %= millis;
             }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Config, ConfigError, Files, ScrapeConfig,
-    fields::{Fault, Fields},
+    fields::{Fault, Fields, string_in},
     global::Global,
     paths::{BaseDir, has_star_in_last_element_only},
     yaml::{self, Node},
@@ -65,12 +65,14 @@ impl<'a> MainFile<'a> {
 }
 
 fn file_patterns<'a>(fields: &Fields<'a>, name: &'static str, what: &str) -> Result<&'a [Node], Fault> {
-    for pattern in fields.strings(name)? {
-        if !has_star_in_last_element_only(&pattern) {
-            return Err(Fault::new(fields.line_of(name), format!("invalid {what} path {pattern:?}")));
+    let patterns = fields.list(name, "[]string")?;
+    for pattern in patterns {
+        let text = string_in(pattern, name)?;
+        if !has_star_in_last_element_only(&text) {
+            return Err(Fault::at(pattern, format!("invalid {what} path {text:?}")));
         }
     }
-    fields.list(name, "[]string")
+    Ok(patterns)
 }
 
 /// The jobs of all files so far.

@@ -9,7 +9,9 @@ mod go_url;
 pub mod http_client;
 mod load;
 mod paths;
+mod resolve;
 pub mod scrape;
+mod values_fingerprint;
 pub mod yaml;
 
 use std::{
@@ -105,17 +107,18 @@ impl Config {
     }
 
     /// The hash of what coordinator and sidecars must agree on: every value of the config, without
-    /// `global.external_labels`, which differ from shard to shard. Comments and layout do not count.
+    /// `global.external_labels`, which differ from shard to shard. Comments and layout do not count, nor does the
+    /// directory the config lies in.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        todo!()
+        values_fingerprint::fingerprint(self)
     }
 
     /// The whole config as one tree that means the same wherever it lies: the jobs of `scrape_config_files` moved in,
     /// relative paths made absolute, all else as the user wrote it.
     #[must_use]
     pub fn resolved(&self) -> yaml::Node {
-        todo!()
+        resolve::resolved(self)
     }
 
     /// `global.external_labels`, with `$VAR` and `${VAR}` replaced as Go's `os.Expand` does.

@@ -15,7 +15,13 @@ use regex::Regex;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Snapshot, TargetsQuery, shard_summaries, targets_view};
+use super::{
+    Snapshot,
+    live::Live,
+    shard_summaries,
+    targets::{TargetsQuery, targets_view},
+};
+use crate::observe::ShardClient;
 
 /// Reads the config again: what `POST /-/reload` and SIGHUP do.
 pub trait Reload: Send + Sync {
@@ -29,10 +35,30 @@ pub trait Reload: Send + Sync {
 /// What the API reads.
 #[derive(Clone)]
 pub struct ApiState {
-    /// The newest round; none before the first.
-    pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
-    /// What reloads the config.
-    pub reload: Arc<dyn Reload>,
+    snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
+    reload: Arc<dyn Reload>,
+    live: Arc<Live>,
+}
+
+impl ApiState {
+    /// An API over the newest round (none before the first), what reloads the config, and what asks the shards.
+    #[must_use]
+    pub fn new(
+        snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
+        reload: Arc<dyn Reload>,
+        client: Arc<dyn ShardClient>,
+    ) -> Self {
+        Self { snapshot, reload, live: Arc::new(Live::new(client)) }
+    }
+
+    /// The newest round. Cloned out, so that a long answer does not keep the next one from being published.
+    fn newest(&self) -> Result<Arc<Snapshot>, Failure> {
+        self.snapshot.borrow().clone().ok_or_else(|| Failure {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            error_type: ErrorType::Unavailable,
+            error: "the first round is not over yet: see /-/ready for what it waits for".to_owned(),
+        })
+    }
 }
 
 /// The API's routes.
@@ -45,21 +71,24 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-async fn targets(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Response {
-    let query = match targets_query(query.as_deref().unwrap_or_default()) {
-        Ok(query) => query,
-        Err(error) => return failure(StatusCode::BAD_REQUEST, ErrorType::BadData, error),
-    };
-    with_snapshot(&state, |snapshot| success(targets_view(snapshot, &query)))
+async fn targets(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
+    let query = targets_query(query.as_deref().unwrap_or_default()).map_err(|error| Failure {
+        status: StatusCode::BAD_REQUEST,
+        error_type: ErrorType::BadData,
+        error,
+    })?;
+    let snapshot = state.newest()?;
+    let live = state.live.reports(&snapshot.observed).await;
+    Ok(success(targets_view(&snapshot, &live, &query)))
 }
 
-async fn shards(State(state): State<ApiState>) -> Response {
-    with_snapshot(&state, |snapshot| success(shard_summaries(snapshot)))
+async fn shards(State(state): State<ApiState>) -> Result<Response, Failure> {
+    Ok(success(shard_summaries(&*state.newest()?)))
 }
 
 /// The planner's exact input, bare, so that it can be saved as a scenario.
-async fn world(State(state): State<ApiState>) -> Response {
-    with_snapshot(&state, |snapshot| Json(&snapshot.world).into_response())
+async fn world(State(state): State<ApiState>) -> Result<Response, Failure> {
+    Ok(Json(&state.newest()?.world).into_response())
 }
 
 async fn reload(State(state): State<ApiState>) -> Response {
@@ -91,23 +120,20 @@ fn targets_query(query: &str) -> Result<TargetsQuery, String> {
     Ok(asked)
 }
 
-fn with_snapshot(state: &ApiState, show: impl FnOnce(&Snapshot) -> Response) -> Response {
-    // Cloned out, so that a long answer does not keep the next round from publishing.
-    let snapshot = state.snapshot.borrow().clone();
-    match snapshot {
-        Some(snapshot) => show(&snapshot),
-        None => failure(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorType::Unavailable,
-            "the first round is not over yet: see /-/ready for what it waits for".to_owned(),
-        ),
-    }
-}
-
 fn success(data: impl Serialize) -> Response {
     Json(Answer::Success { data }).into_response()
 }
 
-fn failure(status: StatusCode, error_type: ErrorType, error: String) -> Response {
-    (status, Json(Answer::<()>::Error { error_type, error })).into_response()
+/// Why there is no data.
+struct Failure {
+    status: StatusCode,
+    error_type: ErrorType,
+    error: String,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let Self { status, error_type, error } = self;
+        (status, Json(Answer::<()>::Error { error_type, error })).into_response()
+    }
 }

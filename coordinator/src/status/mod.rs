@@ -1,6 +1,7 @@
 //! What the coordinator shows: one snapshot per round, and the API, the pages and the metrics read off it.
 
 mod api;
+mod live;
 mod metrics;
 mod shards;
 mod snapshot;
@@ -12,4 +13,3 @@ pub use metrics::RoundMetrics;
 pub use shards::{ShardSummary, shard_summaries};
 pub use snapshot::Snapshot;
 pub use table::print;
-pub use targets::{ActiveTargetView, TargetsQuery, TargetsView, targets_view};

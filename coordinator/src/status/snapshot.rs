@@ -13,7 +13,12 @@ use narthex_planner::{
     world::{KnownLoad, Seen},
 };
 
-use crate::{discover::Discovered, observe::Observed, observe::ObservedShard, probe::Probed};
+use super::live::LiveReports;
+use crate::{
+    discover::Discovered,
+    observe::{Observed, ObservedShard},
+    probe::Probed,
+};
 
 /// What one round saw and decided. Published whole; whoever reads it never sees half a round.
 #[derive(Clone, Debug)]
@@ -48,15 +53,16 @@ pub(super) struct Scraped<'a> {
 }
 
 impl Snapshot {
-    /// Where every target is scraped, and how that goes.
-    pub(super) fn scraped(&self) -> BTreeMap<TargetId, Scraped<'_>> {
-        let mut scraped: BTreeMap<TargetId, Scraped<'_>> = BTreeMap::new();
+    /// Where every target is scraped, and how that goes: as the shards say now, or else as the round saw it.
+    pub(super) fn scraped<'a>(&'a self, live: &'a LiveReports) -> BTreeMap<TargetId, Scraped<'a>> {
+        let mut scraped: BTreeMap<TargetId, Scraped<'a>> = BTreeMap::new();
         for shard in self.observed.replicas.iter().flat_map(|replica| &replica.shards) {
             let Some(state) = state_of(shard) else { continue };
+            let live = live.get(&shard.address.url);
             for id in state.assignment.targets.keys() {
                 let entry = scraped.entry(*id).or_default();
                 entry.shards.push(&shard.address.id.0);
-                if let Some(report) = state.targets.get(id)
+                if let Some(report) = live.and_then(|live| live.get(id)).or_else(|| state.targets.get(id))
                     && entry.report.is_none_or(|known| counts_more(report) > counts_more(known))
                 {
                     entry.report = Some(report);

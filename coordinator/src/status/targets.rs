@@ -6,7 +6,10 @@ use narthex_common::{labels, labels::Labels, load::Series, report::Health, time:
 use regex::Regex;
 use serde::Serialize;
 
-use super::snapshot::{Scraped, Snapshot};
+use super::{
+    live::LiveReports,
+    snapshot::{Scraped, Snapshot},
+};
 use crate::discover::ActiveTarget;
 
 /// Prometheus writes this moment where there was none: Go's zero time.
@@ -14,23 +17,23 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// What is asked for.
 #[derive(Debug, Default)]
-pub struct TargetsQuery {
+pub(super) struct TargetsQuery {
     /// `active`, `dropped`, or both.
-    pub state: Option<String>,
+    pub(super) state: Option<String>,
     /// Only this job.
-    pub scrape_pool: Option<String>,
+    pub(super) scrape_pool: Option<String>,
     /// Kvass' `statistics`: `only` or `with`.
-    pub statistics: Option<String>,
+    pub(super) statistics: Option<String>,
     /// Kvass' `job`: only jobs that match one of these.
-    pub jobs: Vec<Regex>,
+    pub(super) jobs: Vec<Regex>,
     /// Kvass' `health`: only targets of one of these.
-    pub health: Vec<String>,
+    pub(super) health: Vec<String>,
 }
 
 /// The answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TargetsView {
+pub(super) struct TargetsView {
     active_targets: Vec<ActiveTargetView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     active_statistics: Option<Vec<JobStatistics>>,
@@ -41,7 +44,7 @@ pub struct TargetsView {
 /// One target that is to be scraped.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ActiveTargetView {
+struct ActiveTargetView {
     discovered_labels: Labels,
     labels: BTreeMap<String, String>,
     scrape_pool: String,
@@ -80,10 +83,10 @@ struct JobStatistics {
 
 /// The targets of a snapshot that a query asks for.
 #[must_use]
-pub fn targets_view(snapshot: &Snapshot, query: &TargetsQuery) -> TargetsView {
+pub(super) fn targets_view(snapshot: &Snapshot, live: &LiveReports, query: &TargetsQuery) -> TargetsView {
     let only_statistics = query.statistics.as_deref() == Some("only");
     let wants = |state: &str| query.state.as_deref().is_none_or(|asked| asked == state || asked == "any");
-    let scraped = snapshot.scraped();
+    let scraped = snapshot.scraped(live);
     let mut view = TargetsView {
         active_targets: Vec::new(),
         active_statistics: query.statistics.as_ref().map(|_| Vec::new()),

@@ -4,7 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,7 +15,10 @@ use std::{
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
-    client::legacy::connect::{Connected, Connection, proxy::Tunnel},
+    client::legacy::{
+        self,
+        connect::{Connected, Connection, proxy::Tunnel},
+    },
     rt::TokioIo,
 };
 use tokio::net::{TcpStream, lookup_host};
@@ -54,31 +60,21 @@ impl Service<Uri> for Connector {
         let proxies = Arc::clone(&self.0);
         Box::pin(async move {
             let Some(proxy) = proxies.for_target(&target) else {
-                return Ok(Wire { stream: Direct.call(target).await?, speaks_to_proxy: false });
+                return Ok(Wire::new(dial(&target).await?, false));
             };
             if target.scheme_str() != Some("https") {
-                let stream = ToProxy.call(proxy.uri().clone()).await?;
-                return Ok(Wire { stream, speaks_to_proxy: true });
+                return Ok(Wire::new(ToProxy.call(proxy.uri().clone()).await?, true));
             }
             let mut tunnel = Tunnel::new(proxy.uri().clone(), ToProxy).with_headers(proxies.connect_headers().clone());
             if let Some(authorization) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(authorization.clone());
             }
-            Ok(Wire { stream: tunnel.call(target).await?, speaks_to_proxy: false })
+            Ok(Wire::new(tunnel.call(target).await?, false))
         })
     }
 }
 
-/// Opens a connection to the host that a URL names.
-struct Direct;
-
-impl Direct {
-    async fn call(self, target: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
-        Ok(dial(&target).await?)
-    }
-}
-
-/// The same for a proxy, whose failures must not look like the target's.
+/// Opens connections to a proxy, whose failures must not look like the target's.
 #[derive(Clone)]
 struct ToProxy;
 
@@ -98,6 +94,7 @@ impl Service<Uri> for ToProxy {
     }
 }
 
+/// Opens a connection to the host that a URL names.
 async fn dial(target: &Uri) -> Result<TokioIo<TcpStream>, DialError> {
     let host = target.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let port = target.port_u16().unwrap_or(if target.scheme_str() == Some("https") { 443 } else { 80 });
@@ -160,11 +157,38 @@ async fn open_one_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError>
 pub(super) struct Wire {
     stream: TokioIo<TcpStream>,
     speaks_to_proxy: bool,
+    past: Past,
+}
+
+/// Whether an answer has ever come over a connection. Found among the extensions of answers and failures.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Past(Arc<AtomicBool>);
+
+impl Past {
+    /// Remembers that an answer came.
+    pub(super) fn set_answered(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a failed request was not the first one on its connection.
+    pub(super) fn of_failed(failure: &legacy::Error) -> bool {
+        let mut extensions = http::Extensions::new();
+        if let Some(connection) = failure.connect_info() {
+            connection.get_extras(&mut extensions);
+        }
+        extensions.get::<Self>().is_some_and(|past| past.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Wire {
+    fn new(stream: TokioIo<TcpStream>, speaks_to_proxy: bool) -> Self {
+        Self { stream, speaks_to_proxy, past: Past::default() }
+    }
 }
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
-        self.stream.connected().proxy(self.speaks_to_proxy)
+        self.stream.connected().proxy(self.speaks_to_proxy).extra(self.past.clone())
     }
 }
 

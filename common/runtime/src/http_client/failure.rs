@@ -25,6 +25,11 @@ pub(super) fn describe(failure: &legacy::Error) -> ClientError {
     one_line(&deepest.strip_prefix("received fatal alert: ").map_or_else(|| deepest.clone(), alert))
 }
 
+/// Whether an answer came that is no HTTP.
+pub(super) fn is_malformed_answer(failure: &legacy::Error) -> bool {
+    failure.source().and_then(<dyn Error>::downcast_ref::<hyper::Error>).is_some_and(hyper::Error::is_parse)
+}
+
 fn one_line(text: &str) -> ClientError {
     ClientError(text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "))
 }

@@ -15,6 +15,7 @@ mod tls;
 mod trust;
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -32,7 +33,7 @@ use narthex_common::config::{HttpClientConfig, http_client::Auth};
 
 use self::{
     credentials::Credentials,
-    dial::Connector,
+    dial::{Connector, Past},
     proxy::Proxies,
     redirect::{Hops, MAX_REDIRECTS},
     tls::TlsMaterial,
@@ -46,9 +47,19 @@ const MAX_IDLE_CONNECTIONS_PER_HOST: usize = 1000;
 /// reading them anew for each of thousands of scrapes a second would be waste.
 const TLS_FILES_ARE_TRUSTED: Duration = Duration::from_secs(3);
 
+/// Attempts on connections that turn out to be closed. Several may have been closed at once, say by a proxy between.
+const MAX_ATTEMPTS: u32 = 6;
+
 /// A client with one set of settings. Cheap to clone; connections are kept and shared.
 #[derive(Clone)]
 pub struct JobClient(Arc<Inner>);
+
+impl fmt::Debug for JobClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The settings know by themselves what is secret in them.
+        f.debug_struct("JobClient").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
 
 struct Inner {
     config: HttpClientConfig,
@@ -118,7 +129,7 @@ impl JobClient {
             hop.method_mut().clone_from(&asked.method);
             *hop.uri_mut() = hops.current().clone();
             *hop.headers_mut() = headers;
-            let response = transport.client.request(hop).await.map_err(|e| failure::describe(&e))?;
+            let response = transport.exchange(hop).await?;
             if !self.0.config.follow_redirects || !hops.follow(&response)? {
                 return Ok(response);
             }
@@ -160,8 +171,31 @@ impl Transport {
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS_PER_HOST)
             // As Go writes header names. Case means nothing, except to some exporters on small devices.
             .http1_title_case_headers(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
             .build(connector);
         Ok(Self { client, made_with: material.hash(), checked: Instant::now() })
+    }
+}
+
+impl Transport {
+    /// One request and its answer. A server may close an idle connection in the very moment in which a request goes
+    /// out on it; then, as Go does, it is sent again on another. Otherwise a target whose keep-alive is about as long
+    /// as the scrape interval would be down now and then.
+    async fn exchange(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.client.request(request.clone()).await {
+                Ok(response) => {
+                    if let Some(past) = response.extensions().get::<Past>() {
+                        past.set_answered();
+                    }
+                    return Ok(response);
+                }
+                Err(e) if attempt < MAX_ATTEMPTS && Past::of_failed(&e) && !failure::is_malformed_answer(&e) => {}
+                Err(e) => return Err(failure::describe(&e)),
+            }
+        }
     }
 }
 

@@ -74,3 +74,30 @@ async fn a_connection_is_used_again() {
     }
     assert_eq!(server.asked().len(), 3);
 }
+
+/// A server that answers each connection's first request and closes the connection on its second.
+async fn forgetful() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = [0; 1024];
+                assert!(stream.read(&mut asked).await.unwrap() > 0);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+                assert!(stream.read(&mut asked).await.unwrap() > 0);
+            });
+        }
+    });
+    address.to_string()
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_closing_connection_is_sent_again_on_another() {
+    let url = format!("http://{}/", forgetful().await);
+    let client = narthex_runtime::http_client::JobClient::new(&HttpClientConfig::default()).unwrap();
+    for _ in 0..5 {
+        let response = client.send(crate::request(&url)).await.unwrap();
+        assert_eq!(crate::text(response).await, "ok");
+    }
+}

@@ -93,6 +93,7 @@ impl fmt::Debug for ScrapeConfig {
 
 /// One way a job discovers its targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a config has few of them, and nothing copies them around")]
 pub enum SdConfig {
     /// One entry of `static_configs`.
     Static(StaticConfig),

@@ -7,13 +7,14 @@ mod read;
 mod scalar;
 mod write;
 
+pub(super) use read::has_free_keys;
 pub use read::{YamlError, read};
 pub use scalar::Mismatch;
 
 /// A node of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// The line it starts at, counted from 1; 0 for a node that was made, not read.
+    /// The line it starts at, counted from 1; that of its key when it has one; 0 for a node that was made, not read.
     pub line: usize,
     /// What it is.
     pub kind: Kind,

@@ -15,7 +15,7 @@ const MAX_ALIASED_NODES: usize = 1_000_000;
 
 /// Where Prometheus has maps with free keys. Everywhere else a mapping is a struct, which words its errors
 /// differently and lets a merged key be set again.
-const FREE_KEYS_UNDER: [&str; 9] = [
+const FREE_KEYS_UNDER: [&str; 8] = [
     "labels",
     "external_labels",
     "params",
@@ -24,8 +24,12 @@ const FREE_KEYS_UNDER: [&str; 9] = [
     "proxy_connect_header",
     "endpoint_params",
     "claims",
-    "resource_attributes",
 ];
+
+/// Whether the keys of what stands under a key are the user's own, not fields.
+pub(in super::super) fn has_free_keys(key: &str) -> bool {
+    FREE_KEYS_UNDER.contains(&key)
+}
 
 /// Why a text is not the YAML of a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -158,7 +162,8 @@ impl<'text> Reader<'text> {
             let key_line = span.start.line();
             let key = self.key(event, span, place)?;
             let (event, span) = self.expect_next(key_line)?;
-            let value = self.node(event, span, Place { depth: place.depth + 1, key: Some(&key.text) })?;
+            let mut value = self.node(event, span, Place { depth: place.depth + 1, key: Some(&key.text) })?;
+            value.node.line = key_line;
             nodes += value.nodes;
             height = height.max(value.height + 1);
             if key.text == "<<" && !key.quoted {
@@ -195,7 +200,7 @@ impl<'a> MappingBuilder<'a> {
     }
 
     fn has_free_keys(&self) -> bool {
-        self.key_above.is_some_and(|key| FREE_KEYS_UNDER.contains(&key))
+        self.key_above.is_some_and(has_free_keys)
     }
 
     /// A key that is written here. Writing it twice is an error; over a merged one, only structs let it win.

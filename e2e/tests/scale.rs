@@ -1,0 +1,79 @@
+//! Shards come and go with the load, and a target that moves misses no scrape.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::Context as _;
+use narthex_e2e::{
+    cluster::{Coordinator, Settings, eventually},
+    process::{Release, Workdir},
+    promql, show,
+    targets::Targets,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_come_with_the_load_and_go_with_it_and_no_scrape_is_missed() -> anyhow::Result<()> {
+    let dir = Workdir::new()?;
+    let load = Targets::start(3, 1000).await?;
+    let addresses = load.addresses();
+    let config = dir.write(
+        "prometheus.yml",
+        &format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: load\n    static_configs:\n      - targets: {addresses:?}\n"
+        ),
+    )?;
+    let flags = ["--shard.max-series=4000", "--shard.max-idle-time=5s"];
+    let coordinator = Coordinator::start(Settings::new(dir.path(), &config, Release::V2_42, &flags)?).await?;
+    wait_for_shards(&coordinator, 1, "three targets of 1000 series fit one shard").await?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+
+    load.set_series(0, 3000)?;
+    wait_for_shards(&coordinator, 2, "4 x 1000 series do not fit: a shard comes and a target moves there").await?;
+    let urls = coordinator.prometheus_urls().await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for address in &addresses {
+        let gap = longest_gap(&urls, address).await?;
+        show(format!("longest time between two scrapes of {address} over its move: {gap:.3} s"));
+        assert!(gap < 2.0, "{address} was not scraped for {gap} s, at an interval of 1 s");
+    }
+
+    load.set_series(0, 500)?;
+    wait_for_shards(&coordinator, 1, "everything fits one shard again: the second is emptied, idle, and goes").await?;
+    assert_eq!(coordinator.active_targets().await?.len(), 3);
+    Ok(())
+}
+
+/// Waits for a number of shards with every target up on exactly one of them.
+async fn wait_for_shards(coordinator: &Coordinator, shards: usize, why: &str) -> anyhow::Result<()> {
+    eventually(why, Duration::from_secs(120), || async {
+        let targets = coordinator.active_targets().await?;
+        let settled = |target: &serde_json::Value| {
+            target["health"] == "up" && target["shards"].as_array().is_some_and(|shards| shards.len() == 1)
+        };
+        let there = coordinator.shards().await?.len();
+        Ok((there == shards && targets.len() == 3 && targets.iter().all(settled)).then_some(()))
+    })
+    .await
+    .with_context(|| coordinator.process.output())
+}
+
+/// The longest time between two neighbouring samples of a target's `up`, over all shards.
+async fn longest_gap(shards: &[String], instance: &str) -> anyhow::Result<f64> {
+    let query = format!("up{{instance=\"{instance}\"}}[10m]");
+    let mut moments = BTreeSet::new();
+    for url in shards {
+        let data = promql::ask(url, "api/v1/query", &[("query", &query)]).await?;
+        for series in data["result"].as_array().into_iter().flatten() {
+            for sample in series["values"].as_array().into_iter().flatten() {
+                let at = sample[0].as_f64().context("a timestamp")?;
+                #[expect(clippy::cast_possible_truncation, reason = "milliseconds since the epoch fit")]
+                moments.insert((at * 1000.0) as i64);
+                assert_eq!(sample[1], "1", "{instance} was down on {url} at {at}");
+            }
+        }
+    }
+    let moments: Vec<i64> = moments.into_iter().collect();
+    let gaps = moments.windows(2).map(|pair| pair[1] - pair[0]);
+    #[expect(clippy::cast_precision_loss, reason = "a gap in milliseconds")]
+    let longest = gaps.max().with_context(|| format!("{instance} was never scraped twice"))? as f64 / 1000.0;
+    Ok(longest)
+}
