@@ -116,11 +116,6 @@ impl<'a> Fields<'a> {
         items.iter().map(|item| string_in(item, name)).collect()
     }
 
-    /// Says that fields exist which are somebody else's business.
-    pub(super) fn leave(&self, names: &[&'static str]) {
-        self.asked.borrow_mut().extend(names);
-    }
-
     /// The end: every field that is written must have been asked for.
     pub(super) fn finish(self) -> Result<(), Fault> {
         let asked = self.asked.borrow();

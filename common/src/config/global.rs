@@ -98,7 +98,7 @@ impl Global {
             scrape_interval,
             scrape_timeout: if timeout.is_zero() { DEFAULT_TIMEOUT.min(scrape_interval) } else { timeout },
             scrape_protocols: protocols::read(&fields)?,
-            external_labels: read_external_labels(&fields, name_validation)?,
+            external_labels: read_external_labels(&fields, version)?,
             limits: Limits::read(&fields)?,
             name_validation,
             name_escaping: fields.string("metric_name_escaping_scheme", "")?,
@@ -131,10 +131,11 @@ pub(super) fn read_name_validation(fields: &Fields<'_>) -> Result<Option<NameVal
     }
 }
 
-fn read_external_labels(fields: &Fields<'_>, names: NameValidation) -> Result<BTreeMap<String, String>, Fault> {
+/// Whether these names obey `metric_name_validation_scheme` differs among 3.x; a shard that minds will say so.
+fn read_external_labels(fields: &Fields<'_>, version: PrometheusVersion) -> Result<BTreeMap<String, String>, Fault> {
     let mut labels = BTreeMap::new();
     for (name, node) in fields.map("external_labels", "map[string]string")? {
-        if !is_valid_label_name(&name.text, names) {
+        if !is_valid_label_name(&name.text, version.default_name_validation()) {
             return Err(Fault::at(node, format!("{:?} is not a valid label name", name.text)));
         }
         labels.insert(name.text.clone(), string_in(node, "external_labels")?);

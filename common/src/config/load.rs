@@ -9,6 +9,7 @@ use super::{
     Config, ConfigError, Files, ScrapeConfig,
     fields::{Fault, Fields, string_in},
     global::Global,
+    other_sections,
     paths::{BaseDir, has_star_in_last_element_only},
     yaml::{self, Node},
 };
@@ -58,7 +59,7 @@ impl<'a> MainFile<'a> {
         let scrape_configs = fields.list("scrape_configs", "[]*config.ScrapeConfig")?;
         let scrape_config_files = file_patterns(&fields, "scrape_config_files", "scrape config file")?;
         file_patterns(&fields, "rule_files", "rule file")?;
-        fields.leave(&["runtime", "alerting", "storage", "tracing", "remote_write", "remote_read", "otlp"]);
+        other_sections::check(&fields)?;
         fields.finish()?;
         Ok(Self { global, scrape_configs, scrape_config_files })
     }

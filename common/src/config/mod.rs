@@ -8,6 +8,7 @@ mod global;
 mod go_url;
 pub mod http_client;
 mod load;
+mod other_sections;
 mod paths;
 mod resolve;
 pub mod scrape;
