@@ -1,6 +1,9 @@
 //! The project's own configs: each `*.bad.yml` fails with the error on its first line, each `*.good.yml` loads, and
 //! what must come out of it is said here.
 
+#![expect(clippy::unwrap_used, reason = "what tests share fails the test")]
+
+#[cfg(test)]
 mod config_support;
 
 use std::{
@@ -27,6 +30,11 @@ fn testdata() -> PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/config").into()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test reads its data")]
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
 /// The cases' folder with its includes, in memory.
 fn all_files() -> Memory {
     let mut files = Vec::new();
@@ -35,7 +43,7 @@ fn all_files() -> Memory {
             let path = entry.unwrap().path();
             if path.is_file() {
                 let name = path.strip_prefix(testdata()).unwrap();
-                files.push((Path::new(DIR).join(name), std::fs::read_to_string(&path).unwrap()));
+                files.push((Path::new(DIR).join(name), read(&path)));
             }
         }
     }
@@ -65,7 +73,7 @@ fn every_bad_config_fails_with_its_error() {
             continue;
         }
         cases += 1;
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = read(&path);
         let expected = text.lines().next().unwrap().strip_prefix("# error: ").unwrap();
         // An error in an included file begins with that file.
         let (file, expected) = match expected.split_once(".yml: ") {
@@ -208,7 +216,7 @@ fn names_follow_the_version_unless_the_config_says_otherwise() {
 fn the_resolved_config_means_the_same_anywhere() {
     let config = load_case("paths.good.yml").unwrap();
     let resolved = config.resolved().to_yaml();
-    let expected = std::fs::read_to_string(testdata().join("paths.resolved.yml")).unwrap();
+    let expected = read(&testdata().join("paths.resolved.yml"));
     assert_eq!(resolved, expected);
     // Elsewhere, it loads as the same jobs.
     let again = load_text(&resolved).unwrap();

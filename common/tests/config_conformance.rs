@@ -3,14 +3,19 @@
 //! The cases are data read off Prometheus and lie outside this repository; without them the tests say so and pass. The
 //! project's own cases are in `config_cases.rs`.
 
+#![expect(clippy::unwrap_used, reason = "what tests share fails the test")]
+
+#[cfg(test)]
 mod config_support;
+#[cfg(test)]
+mod conformance;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use config_support::{Memory, OnDisk, conformance_dir, conformance_json, prometheus_3};
+use config_support::{Memory, OnDisk, prometheus_3};
 use narthex_common::config::{Config, PromDuration, ScrapeConfig, SdConfig, http_client::Source};
 use serde_json::Value;
 
@@ -20,7 +25,7 @@ fn text<'a>(case: &'a Value, field: &str) -> &'a str {
 
 #[test]
 fn durations_are_prometheus_durations() {
-    let Some(cases) = conformance_json("durations.json") else { return };
+    let Some(cases) = conformance::read("durations.json") else { return };
     for case in cases["parse"].as_array().unwrap().iter().chain(cases["derived"].as_array().unwrap()) {
         let duration: PromDuration = text(case, "in").parse().unwrap();
         assert_eq!(duration.0, case["milliseconds"].as_u64().unwrap(), "{case}");
@@ -54,7 +59,7 @@ fn load(text: &str) -> Result<Config, String> {
 
 #[test]
 fn http_client_settings_are_judged_as_prometheus_does() {
-    let Some(cases) = conformance_json("http_client_config.json") else { return };
+    let Some(cases) = conformance::read("http_client_config.json") else { return };
     for case in cases["http_good"].as_array().unwrap() {
         let loaded = with_http_client(text(case, "text"));
         assert!(loaded.is_ok(), "{}: {loaded:?}", text(case, "file"));
@@ -132,7 +137,7 @@ const OTHER_WORDS: [(&str, &str); 3] = [
 
 #[test]
 fn bad_configs_fail_in_prometheus_words() {
-    let Some(data) = conformance_json("config_bad.json") else { return };
+    let Some(data) = conformance::read("config_bad.json") else { return };
     let mut checked = 0;
     let mut failures = Vec::new();
     for case in data["cases"].as_array().unwrap() {
@@ -160,13 +165,12 @@ fn bad_configs_fail_in_prometheus_words() {
     }
     assert!(failures.is_empty(), "{} of {checked}:\n{}", failures.len(), failures.join("\n"));
     assert!(checked >= 55, "only {checked} cases checked");
-    println!("{checked} bad configs are refused");
 }
 
 #[test]
 fn good_configs_load_with_prometheus_values() {
-    let Some(data) = conformance_json("config_good_expected.json") else { return };
-    let dir = conformance_dir().unwrap().join("config_good");
+    let Some(data) = conformance::read("config_good_expected.json") else { return };
+    let dir = conformance::folder().join("config_good");
     for (file, expected) in data["files"].as_object().unwrap() {
         let path = dir.join(file);
         if file.contains("windows") {
@@ -252,7 +256,7 @@ fn relative<T>(source: &Source<T>, dir: &Path) -> PathBuf {
 
 #[test]
 fn inline_cases_load_too() {
-    let Some(data) = conformance_json("config_good_expected.json") else { return };
+    let Some(data) = conformance::read("config_good_expected.json") else { return };
     for case in data["inline"]["extra_scrape_metrics"].as_array().unwrap() {
         let config = load(text(case, "config_yaml")).unwrap();
         assert_eq!(config.jobs[0].extra_scrape_metrics, case["expected_effective"], "{case}");
@@ -263,7 +267,7 @@ fn inline_cases_load_too() {
 
 #[test]
 fn no_case_is_left_out_twice_or_for_nothing() {
-    let Some(data) = conformance_json("config_bad.json") else { return };
+    let Some(data) = conformance::read("config_bad.json") else { return };
     let files: BTreeSet<&str> = data["cases"].as_array().unwrap().iter().map(|case| text(case, "file")).collect();
     for name in LEFT_TO_PROMETHEUS.iter().flat_map(|(_, names)| names.iter()) {
         assert!(files.iter().any(|file| file.starts_with(name)), "{name} leaves out nothing");

@@ -1,6 +1,9 @@
 //! The same texts read by a real `promtool`, where one is installed: YAML as Narthex reads it and as Narthex writes it
 //! must mean to Prometheus what it means to Narthex.
 
+#![expect(clippy::unwrap_used, reason = "what tests share fails the test")]
+
+#[cfg(test)]
 mod config_support;
 
 use std::{
@@ -19,6 +22,11 @@ use proptest::{
 };
 
 /// The labels of the only static target, as Prometheus reads them; none when there is no promtool.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test gives promtool a file, and says when it cannot"
+)]
 fn labels_by_promtool(config: &str) -> Option<BTreeMap<String, String>> {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let name = format!("narthex-config-{}-{}.yml", std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));

@@ -1,6 +1,6 @@
-//! What the tests of the config share: files in memory and on disk, and where the conformance data lies.
+//! What the tests of the config share: files in memory and on disk.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it, and nobody else does")]
+#![allow(dead_code, reason = "every test binary uses its own part of it")]
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +11,15 @@ use std::{
 use narthex_common::{config::Files, semantics::PrometheusVersion};
 
 /// The version that the conformance data is of.
-pub const fn prometheus_3() -> PrometheusVersion {
+pub(crate) const fn prometheus_3() -> PrometheusVersion {
     PrometheusVersion { major: 3, minor: 14 }
 }
 
 /// Files that exist in memory only.
-pub struct Memory(BTreeMap<PathBuf, String>);
+pub(crate) struct Memory(BTreeMap<PathBuf, String>);
 
 impl Memory {
-    pub fn of<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
+    pub(crate) fn of<P: Into<PathBuf>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
         Self(files.into_iter().map(|(path, text)| (path.into(), text.into())).collect())
     }
 }
@@ -35,9 +35,10 @@ impl Files for Memory {
 }
 
 /// Files as they are on disk.
-pub struct OnDisk;
+pub(crate) struct OnDisk;
 
 impl Files for OnDisk {
+    #[expect(clippy::disallowed_methods, reason = "a test reads its data")]
     fn read(&self, path: &Path) -> io::Result<String> {
         std::fs::read_to_string(path)
     }
@@ -61,20 +62,4 @@ fn matches(pattern: &Path, path: &Path) -> bool {
         Some((before, after)) => (path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)))
             .is_some_and(|between| !between.contains('/')),
     }
-}
-
-/// Where the conformance data lies, when it is there.
-pub fn conformance_dir() -> Option<PathBuf> {
-    let beside_the_repository = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance");
-    let dir = std::env::var_os("NARTHEX_CONFORMANCE").map_or_else(|| beside_the_repository.into(), PathBuf::from);
-    dir.is_dir().then_some(dir)
-}
-
-/// One file of the conformance data, when it is there; otherwise a note.
-pub fn conformance_json(file: &str) -> Option<serde_json::Value> {
-    let Some(dir) = conformance_dir() else {
-        println!("skipped: no conformance data here ({file})");
-        return None;
-    };
-    Some(serde_json::from_str(&std::fs::read_to_string(dir.join(file)).unwrap()).unwrap())
 }

@@ -10,12 +10,18 @@ use narthex_common::{
 };
 use serde_json::Value;
 
+/// Where the cases lie, if they are there.
+#[expect(clippy::disallowed_methods, reason = "a test finds its data")]
+pub(crate) fn folder() -> PathBuf {
+    std::env::var("NARTHEX_CONFORMANCE")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance").to_owned())
+        .into()
+}
+
 /// One file of cases; none, with a note, when this clone comes without the data.
 #[expect(clippy::disallowed_methods, reason = "a test reads its data")]
 pub(crate) fn read(file: &str) -> Option<Value> {
-    let folder = std::env::var("NARTHEX_CONFORMANCE")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance").to_owned());
-    let path = PathBuf::from(folder).join(file);
+    let path = folder().join(file);
     if let Ok(text) = fs::read_to_string(&path) {
         return Some(serde_json::from_str(&text).unwrap());
     }
