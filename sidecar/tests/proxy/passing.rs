@@ -1,6 +1,6 @@
 //! What goes through, goes through unchanged.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
@@ -8,7 +8,7 @@ use narthex_common::{
     load::{Load, Series},
     report::Health,
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, sync::Notify};
 
 use crate::rig::{Answer, Proxy, ScriptedTarget, ok};
 
@@ -146,4 +146,25 @@ async fn targets_with_one_url_and_different_labels_take_turns() {
         proxy.scrape(&target.url()).await;
     }
     proxy.report_once(|_| proxy.table.all().iter().all(|target| target.scrapes == 2)).await;
+}
+
+#[tokio::test]
+async fn a_scrape_on_its_way_ends_well_when_the_process_ends_and_idle_connections_do_not_hold_it() {
+    let asked = Arc::new(Notify::new());
+    let signal = Arc::clone(&asked);
+    let target = ScriptedTarget::start(move |mut stream| {
+        signal.notify_one();
+        async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            stream.write_all(&ok("", BODY.as_bytes())).await.unwrap();
+        }
+    })
+    .await;
+    let proxy = Proxy::start("", &[target.url()]).await;
+    let idle = proxy.send("").await;
+    let mut scrape = proxy.ask(&target.url(), "").await;
+    asked.notified().await;
+    let (answer, ()) = tokio::join!(Answer::read(&mut scrape), proxy.end());
+    assert_eq!((answer.text(), answer.complete), (BODY, true));
+    drop(idle);
 }

@@ -31,6 +31,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::JoinHandle,
 };
 
 pub(crate) const TOKEN: &str = "a-token";
@@ -118,7 +119,8 @@ pub(crate) struct Proxy {
     pub(crate) job_id: String,
     urls: BTreeMap<TargetId, String>,
     _routes: watch::Sender<Arc<Routes>>,
-    _running: ShutdownTrigger,
+    running: ShutdownTrigger,
+    served: JoinHandle<()>,
 }
 
 impl Proxy {
@@ -147,8 +149,14 @@ impl Proxy {
         let (running, shutdown) = Shutdown::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(proxy::serve(listener, published, Arc::clone(&table), metrics, shutdown));
-        Self { address, table, registry, job_id, urls, _routes: routes, _running: running }
+        let served = tokio::spawn(proxy::serve(listener, published, Arc::clone(&table), metrics, shutdown));
+        Self { address, table, registry, job_id, urls, _routes: routes, running, served }
+    }
+
+    /// Ends the proxy as the process does, and waits until it has ended.
+    pub(crate) async fn end(self) {
+        self.running.trigger();
+        self.served.await.unwrap();
     }
 
     /// Sends a request as Prometheus would, with further header lines.
