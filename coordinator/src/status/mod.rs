@@ -13,3 +13,6 @@ pub use metrics::RoundMetrics;
 pub use shards::{ShardSummary, shard_summaries};
 pub use snapshot::Snapshot;
 pub use table::print;
+
+#[cfg(test)]
+mod tests;
