@@ -4,10 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,10 +12,7 @@ use std::{
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
-    client::legacy::{
-        self,
-        connect::{Connected, Connection, proxy::Tunnel},
-    },
+    client::legacy::connect::{Connected, Connection, proxy::Tunnel},
     rt::TokioIo,
 };
 use tokio::net::{TcpStream, lookup_host};
@@ -157,38 +151,17 @@ async fn open_one_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError>
 pub(super) struct Wire {
     stream: TokioIo<TcpStream>,
     speaks_to_proxy: bool,
-    past: Past,
-}
-
-/// Whether an answer has ever come over a connection. Found among the extensions of answers and failures.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Past(Arc<AtomicBool>);
-
-impl Past {
-    /// Remembers that an answer came.
-    pub(super) fn set_answered(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether a failed request was not the first one on its connection.
-    pub(super) fn of_failed(failure: &legacy::Error) -> bool {
-        let mut extensions = http::Extensions::new();
-        if let Some(connection) = failure.connect_info() {
-            connection.get_extras(&mut extensions);
-        }
-        extensions.get::<Self>().is_some_and(|past| past.0.load(Ordering::Relaxed))
-    }
 }
 
 impl Wire {
     fn new(stream: TokioIo<TcpStream>, speaks_to_proxy: bool) -> Self {
-        Self { stream, speaks_to_proxy, past: Past::default() }
+        Self { stream, speaks_to_proxy }
     }
 }
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
-        self.stream.connected().proxy(self.speaks_to_proxy).extra(self.past.clone())
+        self.stream.connected().proxy(self.speaks_to_proxy)
     }
 }
 

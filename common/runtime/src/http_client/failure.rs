@@ -1,28 +1,39 @@
 //! Why a request got no answer, in Go's words: users know them from Prometheus' `lastError`, and search the web for them.
 
-use std::{error::Error, io, path::Path};
+use std::{error::Error, io, net::IpAddr, path::Path};
 
 use hyper_util::client::legacy;
 use rustls::{CertificateError, InvalidMessage};
 
 use super::{ClientError, dial::DialError};
 
-/// The text of a failed request: the first cause in the chain for which Go has words, or else the deepest one.
-pub(super) fn describe(failure: &legacy::Error) -> ClientError {
-    let mut deepest = failure.to_string();
-    let mut cause: Option<&(dyn Error + 'static)> = failure.source();
-    while let Some(current) = cause {
+/// The text of a failed request.
+pub(super) fn of_a_request(failure: &legacy::Error) -> ClientError {
+    one_line(&failure.source().map_or_else(|| failure.to_string(), first_known))
+}
+
+/// The text of a connection that broke.
+pub(super) fn of_a_connection(failure: &io::Error) -> String {
+    first_known(failure)
+}
+
+/// The first cause in a chain for which Go has words, or else the deepest one.
+fn first_known(failure: &(dyn Error + 'static)) -> String {
+    let mut current = failure;
+    loop {
         if let Some(text) = in_gos_words(current) {
-            return one_line(&text);
+            return text;
         }
-        deepest = current.to_string();
-        cause = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        let next = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             // An io::Error made of another error is that error: its `source` would skip it.
-            Some(inner) => Some(inner),
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
             None => current.source(),
         };
+        match next {
+            Some(deeper) => current = deeper,
+            None => return current.to_string(),
+        }
     }
-    one_line(&deepest.strip_prefix("received fatal alert: ").map_or_else(|| deepest.clone(), alert))
 }
 
 /// Whether an answer came that is no HTTP.
@@ -30,7 +41,8 @@ pub(super) fn is_malformed_answer(failure: &legacy::Error) -> bool {
     failure.source().and_then(<dyn Error>::downcast_ref::<hyper::Error>).is_some_and(hyper::Error::is_parse)
 }
 
-fn one_line(text: &str) -> ClientError {
+/// A text as the one line that an error is.
+pub(super) fn one_line(text: &str) -> ClientError {
     ClientError(text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "))
 }
 
@@ -53,7 +65,8 @@ fn in_gos_words(cause: &(dyn Error + 'static)) -> Option<String> {
     if failure.kind() == io::ErrorKind::UnexpectedEof {
         return Some("EOF".to_owned());
     }
-    failure.raw_os_error().map(|_| format!("read: {}", words(failure)))
+    let doing = if failure.kind() == io::ErrorKind::BrokenPipe { "write" } else { "read" };
+    failure.raw_os_error().map(|_| format!("{doing}: {}", words(failure)))
 }
 
 /// A failure of TLS, as Go's `crypto/tls` and `crypto/x509` say it.
@@ -82,25 +95,26 @@ fn certificate(why: &CertificateError) -> String {
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => "certificate has expired or is not yet valid".to_owned(),
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            let expected = expected.to_str();
-            if presented.is_empty() {
-                return format!("certificate is not valid for any names, but wanted to match {expected}");
-            }
-            // rustls shows each name in a wrapping such as `DnsName("localhost")`.
-            let bare = |name: &String| {
-                let inner = name.split_once('(').map_or(name.as_str(), |(_, inner)| inner.trim_end_matches(')'));
-                inner.trim_matches('"').to_owned()
-            };
-            let presented = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
-            format!("certificate is valid for {presented}, not {expected}")
-        }
+        CertificateError::NotValidForNameContext { expected, presented } => wrong_name(&expected.to_str(), presented),
         other => other.to_string(),
     }
 }
 
-/// What the other side complains of, in the words of Go's `alertText`. Read from rustls' name of it, because over HTTP/2
-/// its text is all that is left of the error.
+/// Go's `x509.HostnameError`, which names what is of the same kind as what was asked for.
+fn wrong_name(expected: &str, presented: &[String]) -> String {
+    let is_address = expected.parse::<IpAddr>().is_ok();
+    // rustls shows each name in a wrapping such as `DnsName("localhost")`.
+    let wrapping = if is_address { "IpAddress(" } else { "DnsName(" };
+    let bare = |name: &String| Some(name.strip_prefix(wrapping)?.trim_end_matches(')').trim_matches('"').to_owned());
+    let presented = presented.iter().filter_map(bare).collect::<Vec<_>>().join(", ");
+    match (presented.is_empty(), is_address) {
+        (false, _) => format!("certificate is valid for {presented}, not {expected}"),
+        (true, true) => format!("cannot validate certificate for {expected} because it doesn't contain any IP SANs"),
+        (true, false) => format!("certificate is not valid for any names, but wanted to match {expected}"),
+    }
+}
+
+/// What the other side complains of, in the words of Go's `alertText`.
 fn alert(name: &str) -> String {
     let text = match name {
         "BadCertificate" => "bad certificate",
@@ -160,11 +174,18 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_for_another_name_names_both() {
-        let why = CertificateError::NotValidForNameContext {
-            expected: "example.com".try_into().unwrap(),
-            presented: vec!["DnsName(\"localhost\")".to_owned(), "IpAddress(127.0.0.1)".to_owned()],
-        };
-        assert_eq!(certificate(&why), "certificate is valid for localhost, 127.0.0.1, not example.com");
+    fn a_certificate_for_another_name_names_what_it_is_for() {
+        let presented = ["DnsName(\"localhost\")".to_owned(), "IpAddress(127.0.0.1)".to_owned()];
+        let (names, addresses) = presented.split_at(1);
+        assert_eq!(wrong_name("a.example", &presented), "certificate is valid for localhost, not a.example");
+        assert_eq!(wrong_name("10.0.0.1", &presented), "certificate is valid for 127.0.0.1, not 10.0.0.1");
+        assert_eq!(
+            wrong_name("10.0.0.1", names),
+            "cannot validate certificate for 10.0.0.1 because it doesn't contain any IP SANs"
+        );
+        assert_eq!(
+            wrong_name("a.example", addresses),
+            "certificate is not valid for any names, but wanted to match a.example"
+        );
     }
 }

@@ -9,6 +9,7 @@
 mod credentials;
 mod dial;
 mod failure;
+mod past;
 mod proxy;
 mod redirect;
 mod tls;
@@ -33,7 +34,8 @@ use narthex_common::config::{HttpClientConfig, http_client::Auth};
 
 use self::{
     credentials::Credentials,
-    dial::{Connector, Past},
+    dial::Connector,
+    past::{Past, Remembering},
     proxy::Proxies,
     redirect::{Hops, MAX_REDIRECTS},
     tls::TlsMaterial,
@@ -70,7 +72,7 @@ struct Inner {
 /// Connections made with one state of the TLS files.
 #[derive(Clone)]
 struct Transport {
-    client: Client<HttpsConnector<Connector>, Empty<Bytes>>,
+    client: Client<Remembering<HttpsConnector<Connector>>, Empty<Bytes>>,
     made_with: u64,
     checked: Instant,
 }
@@ -172,7 +174,7 @@ impl Transport {
             // As Go writes header names. Case means nothing, except to some exporters on small devices.
             .http1_title_case_headers(true)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
-            .build(connector);
+            .build(Remembering(connector));
         Ok(Self { client, made_with: material.hash(), checked: Instant::now() })
     }
 }
@@ -185,15 +187,19 @@ impl Transport {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.client.request(request.clone()).await {
+            let past = Past::default();
+            match past.of_opened_by(self.client.request(request.clone())).await {
                 Ok(response) => {
                     if let Some(past) = response.extensions().get::<Past>() {
                         past.set_answered();
                     }
                     return Ok(response);
                 }
-                Err(e) if attempt < MAX_ATTEMPTS && Past::of_failed(&e) && !failure::is_malformed_answer(&e) => {}
-                Err(e) => return Err(failure::describe(&e)),
+                Err(e) if attempt < MAX_ATTEMPTS && Past::had_answered(&e) && !failure::is_malformed_answer(&e) => {}
+                Err(e) => {
+                    let known = past.why_it_broke().map(failure::one_line);
+                    return Err(known.unwrap_or_else(|| failure::of_a_request(&e)));
+                }
             }
         }
     }
