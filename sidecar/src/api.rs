@@ -37,8 +37,6 @@ pub struct Api {
     pub shard: ShardHandle,
     /// Says how things are.
     pub reporter: Reporter,
-    /// Answers all else.
-    pub prometheus: HttpPrometheus,
 }
 
 #[derive(Deserialize)]
@@ -52,15 +50,19 @@ struct InForce {
     revision: Revision,
 }
 
-/// The routes of the API port.
-pub fn routes(api: Api, metrics: Arc<Registry>, readiness: watch::Receiver<Readiness>) -> Router {
+/// The routes of the API port. What is not known here goes to Prometheus.
+pub fn routes(
+    api: Api,
+    prometheus: HttpPrometheus,
+    metrics: Arc<Registry>,
+    readiness: watch::Receiver<Readiness>,
+) -> Router {
     let own = Router::new()
         .route(SHARD_REPORT, get(report))
         .route(SHARD_ASSIGNMENT, get(assignment).put(put_assignment).layer(DefaultBodyLimit::max(MAX_ASSIGNMENT)))
         .route(RELOAD, post(reload).put(reload))
-        .fallback(pass_through::pass_through)
         .with_state(api);
-    own.merge(admin::routes(metrics, readiness))
+    own.merge(admin::routes(metrics, readiness)).fallback_service(pass_through::routes(prometheus))
 }
 
 async fn report(State(api): State<Api>, Query(Since { since }): Query<Since>) -> Json<Answer<Report>> {

@@ -68,8 +68,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let (seen_sender, seen) = watch::channel(PrometheusSeen::default());
     let shard = shard.run(seen.clone()).context("start the shard's thread")?;
     let reporter = Reporter { shard: shard_state, prometheus: seen.clone(), table: Arc::clone(&table) };
-    let api = Api { shard: shard.clone(), reporter, prometheus: prometheus.clone() };
-    let router = api::routes(api, Arc::new(registry), watch::channel(Readiness::Ready).1);
+    let api = Api { shard: shard.clone(), reporter };
+    let router = api::routes(api, prometheus.clone(), Arc::new(registry), watch::channel(Readiness::Ready).1);
     let proxying = tokio::spawn(proxy::serve(proxy_listener, routes, table, proxy_metrics, serving.clone()));
     let answering = tokio::spawn(serve(api_listener, router, serving.clone()));
     tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));
@@ -109,9 +109,10 @@ fn setup(
 }
 
 async fn listen(address: &str, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow!("listen on {address}: address already in use (flag {flag})"),
-        _other => anyhow!("listen on {address}: {error} (flag {flag})"),
+    TcpListener::bind(address).await.map_err(|error| {
+        let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+        let why = if is_taken { "address already in use".to_owned() } else { error.to_string() };
+        anyhow!("listen on {address}: {why} (flag {flag})")
     })
 }
 

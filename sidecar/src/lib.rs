@@ -19,3 +19,5 @@ pub mod shard;
 pub mod store;
 pub mod target_files;
 pub mod targets;
+#[cfg(test)]
+mod testing;

@@ -63,12 +63,12 @@ fn number(value: &Value) -> Option<f64> {
 
 fn series(count: f64) -> Option<Series> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, checked to be one")]
-    (count >= 0.0 && count < 1e15).then_some(Series(count as u64))
+    (0.0..1e15).contains(&count).then_some(Series(count as u64))
 }
 
 fn seconds(time: f64) -> Option<Timestamp> {
     #[expect(clippy::cast_possible_truncation, reason = "a time within some ten thousand years")]
-    (time > 0.0 && time < 1e12).then_some(Timestamp((time * 1000.0).ceil() as i64))
+    (1.0..1e12).contains(&time).then_some(Timestamp((time * 1000.0).ceil() as i64))
 }
 
 #[cfg(test)]

@@ -72,3 +72,6 @@ pub fn target_files(assignment: &Assignment, ids: &JobIds) -> BTreeMap<PathBuf, 
 fn one_line(path: &Path) -> String {
     path.to_string_lossy().replace(|c: char| c.is_control(), "?")
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,3 +283,6 @@ async fn sleep_until(moment: Option<Timestamp>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
