@@ -131,6 +131,13 @@ impl LabelsBuilder {
     /// Sets a label; an empty value removes it.
     pub fn set(&mut self, name: impl Into<CompactString>, value: impl Into<CompactString>) {
         let (name, value) = (name.into(), value.into());
+        // Labels mostly come sorted.
+        if self.0.last().is_none_or(|(last, _)| *last < name) {
+            if !value.is_empty() {
+                self.0.push((name, value));
+            }
+            return;
+        }
         match (self.position(&name), value.is_empty()) {
             (Ok(i), true) => drop(self.0.remove(i)),
             (Ok(i), false) => self.0[i].1 = value,

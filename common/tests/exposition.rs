@@ -116,6 +116,7 @@ fn a_sample_counts_from_its_first_byte_on() {
 
 #[rstest]
 #[case::by_name(METRIC_NAME, "m", 3)]
+#[case::by_quoted_name(METRIC_NAME, "a.b", 4)]
 #[case::by_label("x", "y", 4)]
 #[case::by_label_of_the_target("job", "j", 0)]
 fn dropped_samples_are_exposed_but_not_kept(#[case] label: &str, #[case] regex: &str, #[case] left: u64) {
@@ -125,7 +126,7 @@ fn dropped_samples_are_exposed_but_not_kept(#[case] label: &str, #[case] regex: 
 #[test]
 fn a_sample_that_cannot_be_read_counts_as_kept() {
     let body = b"m{a 1\n\xff 1\nm 1\n";
-    assert_eq!(count(Format::Text, kept(Action::Drop, METRIC_NAME, "m"), &[body]), load(3, 2));
+    assert_eq!(count(Format::Text, kept(Action::Drop, "job", "j"), &[body]), load(3, 2));
 }
 
 #[test]

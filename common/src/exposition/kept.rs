@@ -60,6 +60,11 @@ impl Judge {
         Self { kept, target, sample: LabelsBuilder::default(), empty: Vec::new() }
     }
 
+    /// Whether samples of a metric are kept, when their name alone decides it: no label of a target changes that.
+    pub(super) fn keeps_all_of(&self, name: &str) -> Option<bool> {
+        self.kept.rules.keep_all_with(METRIC_NAME, name)
+    }
+
     /// The next sample begins.
     pub(super) fn begin(&mut self) {
         self.sample.clear();
@@ -119,7 +124,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{exposition::sample::read_labels, relabel::Action};
+    use crate::{exposition::sample, relabel::Action};
 
     fn judge(honor_labels: bool, rules: &[RelabelConfig], target: &[(&str, &str)]) -> Judge {
         let kept = KeptSamples::from_rules(rules, honor_labels, NameValidation::Utf8, PrometheusVersion::V3_5);
@@ -166,7 +171,7 @@ mod tests {
         #[case] expected: &str,
     ) {
         let mut judge = judge(honor_labels, &[rule(Action::Keep, "", "")], target);
-        read_labels(line.as_bytes(), &mut judge).unwrap();
+        sample::read_labels(line, &mut judge).unwrap();
         judge.add_target_labels();
         assert_eq!(judge.sample.build().to_string(), expected);
     }
@@ -183,7 +188,7 @@ mod tests {
     #[case("job:up:sum 1", r#"{__name__="job:up:sum"}"#)]
     fn the_labels_of_a_sample_are_read(#[case] line: &str, #[case] expected: &str) {
         let mut judge = judge(false, &[rule(Action::Keep, "", "")], &[]);
-        read_labels(line.as_bytes(), &mut judge).unwrap();
+        sample::read_labels(line, &mut judge).unwrap();
         assert_eq!(judge.sample.build().to_string(), expected, "{line}");
     }
 
@@ -194,7 +199,7 @@ mod tests {
     #[case(r#"m{a"#)]
     #[case(r#"m{a="\"#)]
     fn a_malformed_sample_is_not_read(#[case] line: &str) {
-        assert_eq!(read_labels(line.as_bytes(), &mut judge(false, &[rule(Action::Keep, "", "")], &[])), None, "{line}");
+        assert_eq!(sample::read_labels(line, &mut judge(false, &[rule(Action::Keep, "", "")], &[])), None, "{line}");
     }
 
     #[test]
@@ -209,10 +214,7 @@ mod tests {
             },
         ];
         let mut judge = judge(false, &rules, &[("team", "ours")]);
-        let mut keeps = |line: &str| {
-            read_labels(line.as_bytes(), &mut judge).unwrap();
-            judge.keeps()
-        };
+        let mut keeps = |line: &str| sample::is_kept(line.as_bytes(), &mut judge);
         assert!(keeps("up 1"));
         assert!(!keeps("go_info 1"));
         assert!(!keeps("x 1"));

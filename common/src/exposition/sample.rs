@@ -4,12 +4,18 @@ use memchr::memchr2;
 
 use super::kept::Judge;
 
+/// Whether the sample of a line is kept. One that is malformed counts as kept.
+pub(super) fn is_kept(line: &[u8], judge: &mut Judge) -> bool {
+    let Ok(line) = std::str::from_utf8(line) else { return true };
+    let (name, _) = split_name(line);
+    let by_name = if name.is_empty() { None } else { judge.keeps_all_of(name) };
+    by_name.unwrap_or_else(|| read_labels(line, judge).is_none() || judge.keeps())
+}
+
 /// Reads the labels of a line's sample; none when it is malformed.
-pub(super) fn read_labels(line: &[u8], judge: &mut Judge) -> Option<()> {
+pub(super) fn read_labels(line: &str, judge: &mut Judge) -> Option<()> {
     judge.begin();
-    let line = skip_blanks(std::str::from_utf8(line).ok()?);
-    let name_length = line.find([' ', '\t', '{']).unwrap_or(line.len());
-    let (name, rest) = line.split_at(name_length);
+    let (name, rest) = split_name(line);
     if !name.is_empty() {
         judge.set_name(name);
     }
@@ -41,6 +47,12 @@ pub(super) fn read_labels(line: &[u8], judge: &mut Judge) -> Option<()> {
         // Prometheus does not insist on the comma.
         rest = rest.strip_prefix(',').unwrap_or(rest);
     }
+}
+
+/// The metric's name, when it stands before the labels, and what follows it.
+fn split_name(line: &str) -> (&str, &str) {
+    let line = skip_blanks(line);
+    line.split_at(line.find([' ', '\t', '{']).unwrap_or(line.len()))
 }
 
 fn skip_blanks(text: &str) -> &str {

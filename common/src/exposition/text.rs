@@ -81,7 +81,7 @@ impl Lines {
             &self.begun
         };
         // A line that is too long counts as kept, however it was cut into pieces.
-        let kept = line.len() > LONGEST || sample::read_labels(line, judge).is_none() || judge.keeps();
+        let kept = line.len() > LONGEST || sample::is_kept(line, judge);
         tally.kept += u64::from(kept);
         self.begun.clear();
     }

@@ -56,6 +56,32 @@ impl Rules {
         self.0.is_empty()
     }
 
+    /// Whether label sets are kept that have this value of a label, when that is all the rules look at. None when it is
+    /// not, and [`apply`](Self::apply) must tell.
+    #[must_use]
+    pub fn keep_all_with(&self, label: &str, value: &str) -> Option<bool> {
+        for rule in self.0.iter() {
+            let keeps = match &rule.deed {
+                Deed::Keep { regex } if rule.source_labels == [label] => regex.is_match(value),
+                Deed::Drop { regex } if rule.source_labels == [label] => !regex.is_match(value),
+                Deed::Keep { .. }
+                | Deed::Drop { .. }
+                | Deed::Replace { .. }
+                | Deed::KeepEqual { .. }
+                | Deed::DropEqual { .. }
+                | Deed::HashMod { .. }
+                | Deed::LabelMap { .. }
+                | Deed::LabelDrop { .. }
+                | Deed::LabelKeep { .. }
+                | Deed::Case { .. } => return None,
+            };
+            if !keeps {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
     /// Applies the rules in order; false when the label set is dropped.
     #[must_use]
     pub fn apply(&self, labels: &mut LabelsBuilder) -> bool {
