@@ -3,9 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "what tests share fails the test")]
 
 #[cfg(test)]
+mod config_support;
+#[cfg(test)]
 mod conformance;
 
+use std::path::Path;
+
 use narthex_common::{
+    config::{Config, ScrapeConfig},
     labels::{Labels, LabelsBuilder},
     relabel::{Action, RelabelConfig, Rules},
     semantics::{NameValidation, PrometheusVersion},
@@ -54,6 +59,30 @@ fn legacy_targets_may_contain_variables() {
         let target_label = case["target_label"].as_str().unwrap().to_owned();
         let rule = RelabelConfig { target_label, ..RelabelConfig::default() };
         assert_eq!(rule.validate(NameValidation::Legacy).is_ok(), case["valid"], "{:?}", rule.target_label);
+    }
+}
+
+/// The job whose `relabel_configs` are these lines of YAML.
+fn job_with(relabel_configs: &str) -> ScrapeConfig {
+    let text = format!("scrape_configs:\n- job_name: job\n  relabel_configs:{relabel_configs}\n");
+    let files = config_support::Memory::of([("/prometheus.yml", text)]);
+    Config::load(Path::new("/prometheus.yml"), &files, PrometheusVersion::V3_5).unwrap().jobs.remove(0)
+}
+
+#[test]
+fn configs_from_real_life_are_applied() {
+    let Some(data) = conformance::read("relabel.json") else { return };
+    for case in data["benchmark_configs_without_expectation"].as_array().unwrap() {
+        let job = job_with(case["relabel_configs_yaml"].as_str().unwrap());
+        let rules = Rules::compile(&job.relabel_configs, job.name_validation, PrometheusVersion::V3_5).unwrap();
+        let labels = conformance::labels(&case["input"]);
+        let left = rules.explain(&labels).pop().unwrap().after;
+        let mut builder = LabelsBuilder::from(&labels);
+        assert_eq!(left, rules.apply(&mut builder).then(|| builder.build()), "{}", case["name"]);
+        if case["name"] == "kubernetes" {
+            // hashmod of 10.132.183.40:80 by 3 is not 0.
+            assert_eq!(left, None);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod expand;
+mod explain;
 mod go_case;
 mod go_regex;
 mod matcher;
@@ -9,5 +10,6 @@ mod names;
 mod rules;
 
 pub use config::{Action, BadRule, RelabelConfig};
+pub use explain::Step;
 pub use names::is_valid as is_valid_label_name;
 pub use rules::Rules;

@@ -15,8 +15,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Rules(Arc<[Rule]>);
 
+/// One rule, compiled.
 #[derive(Debug)]
-struct Rule {
+pub(super) struct Rule {
     source_labels: Vec<String>,
     separator: String,
     deed: Deed,
@@ -56,11 +57,15 @@ impl Rules {
         self.0.is_empty()
     }
 
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Rule> {
+        self.0.iter()
+    }
+
     /// Whether label sets are kept that have this value of a label, when that is all the rules look at. None when it is
     /// not, and [`apply`](Self::apply) must tell.
     #[must_use]
     pub fn keep_all_with(&self, label: &str, value: &str) -> Option<bool> {
-        for rule in self.0.iter() {
+        for rule in self.iter() {
             let keeps = match &rule.deed {
                 Deed::Keep { regex } if rule.source_labels == [label] => regex.is_match(value),
                 Deed::Drop { regex } if rule.source_labels == [label] => !regex.is_match(value),
@@ -86,7 +91,7 @@ impl Rules {
     #[must_use]
     pub fn apply(&self, labels: &mut LabelsBuilder) -> bool {
         let mut joined = String::new();
-        self.0.iter().all(|rule| rule.apply(labels, &mut joined))
+        self.iter().all(|rule| rule.apply(labels, &mut joined))
     }
 }
 
@@ -126,7 +131,7 @@ impl Rule {
     }
 
     /// Applies one rule; `joined` is room for the values of several source labels.
-    fn apply(&self, labels: &mut LabelsBuilder, joined: &mut String) -> bool {
+    pub(super) fn apply(&self, labels: &mut LabelsBuilder, joined: &mut String) -> bool {
         let value = self.source(labels, joined);
         let change = match &self.deed {
             Deed::Keep { regex } => return regex.is_match(value),
