@@ -1,6 +1,6 @@
 //! How fast samples are counted, beside counting mere lines: every scraped byte passes here.
 
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark of input that is known to be good")]
+#![expect(clippy::unwrap_used, reason = "a benchmark of input that is known to be good")]
 
 use std::{fmt::Write as _, hint::black_box, time::Duration};
 

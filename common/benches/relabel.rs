@@ -1,6 +1,6 @@
 //! How fast targets are built: a million of them are relabeled at every start of a coordinator.
 
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark of input that is known to be good")]
+#![expect(clippy::unwrap_used, reason = "a benchmark of input that is known to be good")]
 
 use std::{hint::black_box, time::Duration};
 
