@@ -9,6 +9,7 @@ use narthex_runtime::files::write_atomic;
 use super::Shard;
 use crate::{
     base_config::LoadedConfig,
+    inotify,
     job_ids::JobIds,
     prometheus::{PrometheusControl, PrometheusSeen, ReloadFailed},
     render,
@@ -52,14 +53,14 @@ impl<P: PrometheusControl> Shard<P> {
                 return Err(format!("write the generated config: {error}"));
             }
             self.tell_routes();
-            match self.prometheus.reload().await {
+            match self.reload_prometheus().await {
                 Ok(()) => self.clean_up(),
                 Err(ReloadFailed::Unreachable(error)) => {
                     tracing::warn!(%error, "Prometheus is not there to reload; it will find the new config");
                 }
                 Err(ReloadFailed::Refused(error)) => {
                     self.go_back(before);
-                    if let Err(error) = self.prometheus.reload().await {
+                    if let Err(error) = self.reload_prometheus().await {
                         tracing::error!(%error, "Prometheus does not take the config from before either");
                     }
                     return Err(format!("Prometheus refused the generated config: {error}"));
@@ -82,6 +83,7 @@ impl<P: PrometheusControl> Shard<P> {
     /// Writes all that Prometheus is to run with, at the start.
     pub(super) fn write_everything(&mut self) -> anyhow::Result<()> {
         self.generated = render::config(&self.loaded.config, &self.ids, &self.render_settings());
+        inotify::warn_when_scarce(&self.ids);
         self.write_target_files().context("write target files")?;
         self.write_generated().context("write the generated config")?;
         if !self.is_lost {
@@ -104,27 +106,29 @@ impl<P: PrometheusControl> Shard<P> {
             return;
         }
         let written = modified(&self.setup.output).ok();
-        if seen.config_loaded.zip(written).is_none_or(|(loaded, written)| loaded >= written) || self.refused == written
-        {
+        let has_read = seen.config_loaded.zip(written).is_none_or(|(loaded, written)| loaded >= written);
+        if has_read || self.answered == written {
             return;
         }
         tracing::info!("Prometheus has not read the generated config yet; telling it to");
-        match self.prometheus.reload().await {
-            Ok(()) => {
-                self.clean_up();
-                return;
-            }
-            Err(ReloadFailed::Unreachable(error)) => {
-                tracing::warn!(%error, "Prometheus is not there to reload");
-                return;
-            }
+        match self.reload_prometheus().await {
+            Ok(()) => self.clean_up(),
+            Err(ReloadFailed::Unreachable(error)) => tracing::warn!(%error, "Prometheus is not there to reload"),
             Err(ReloadFailed::Refused(error)) => {
                 tracing::error!(%error, "Prometheus refused the generated config and goes on with an older one");
                 self.config_error = Some(format!("Prometheus refused the generated config: {error}"));
+                self.tell();
             }
         }
-        self.refused = written;
-        self.tell();
+    }
+
+    async fn reload_prometheus(&mut self) -> Result<(), ReloadFailed> {
+        let written = modified(&self.setup.output).ok();
+        let outcome = self.prometheus.reload().await;
+        if !matches!(outcome, Err(ReloadFailed::Unreachable(_))) {
+            self.answered = written;
+        }
+        outcome
     }
 
     async fn follow_version(&mut self, version: PrometheusVersion) {

@@ -102,8 +102,9 @@ pub struct Shard<P> {
     is_lost: bool,
     departed: Departed,
     version: Option<PrometheusVersion>,
-    /// The generated config that Prometheus was seen to refuse, by when it was written: it is not told again and again.
-    refused: Option<Timestamp>,
+    /// The generated config, by when it was written, that Prometheus was told to read and took or refused: it is not told
+    /// again.
+    answered: Option<Timestamp>,
 }
 
 enum Command {
@@ -188,7 +189,7 @@ impl<P: PrometheusControl> Shard<P> {
             is_lost,
             departed: Departed::default(),
             version,
-            refused: None,
+            answered: None,
             setup,
             prometheus,
             told,

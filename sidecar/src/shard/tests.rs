@@ -301,12 +301,21 @@ async fn a_prometheus_that_was_away_when_the_config_changed_is_told_when_it_is_s
     running.shard.follow(&seen(Timestamp(1))).await;
     assert_eq!(fixture.prometheus.get().reloaded, 1);
 
+    // What was seen before it read the config does not count.
+    running.shard.follow(&seen(Timestamp(1))).await;
+    assert_eq!(fixture.prometheus.get().reloaded, 1);
+}
+
+#[tokio::test]
+async fn a_prometheus_that_refuses_the_config_is_not_told_again_and_again() {
+    let fixture = Fixture::new();
+    let mut running = fixture.start();
+    let seen = |loaded| PrometheusSeen { config_loaded: Some(loaded), ..PrometheusSeen::default() };
     fixture.prometheus.set(|p| p.reloads = vec![Err(ReloadFailed::Refused("no".to_owned()))]);
     running.shard.follow(&seen(Timestamp(2))).await;
     assert!(running.state.borrow().config_error.as_ref().unwrap().ends_with(": no"));
-    // It is not told the same again and again.
     running.shard.follow(&seen(Timestamp(2))).await;
-    assert_eq!(fixture.prometheus.get().reloaded, 2);
+    assert_eq!(fixture.prometheus.get().reloaded, 1);
 }
 
 #[tokio::test]

@@ -157,7 +157,8 @@ async fn a_changed_config_is_taken_up_and_one_that_prometheus_refuses_is_not() {
     // Remote write is Prometheus' own business: what is wrong there only Prometheus says.
     let good = sidecar.report().await.config;
     let generated = fs::read_to_string(sidecar.path("store/prometheus.yml")).unwrap();
-    fs::write(sidecar.path("user.yml"), format!("{CONFIG}remote_write: [{{url: http://store, nonsense: 1}}]\n")).unwrap();
+    fs::write(sidecar.path("user.yml"), format!("{CONFIG}remote_write: [{{url: http://store, nonsense: 1}}]\n"))
+        .unwrap();
     let (status, text) = sidecar.reload().await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(text.contains("nonsense"), "{text}");
@@ -181,4 +182,25 @@ async fn a_prometheus_whose_port_is_taken_is_started_again_until_it_is_free() {
     assert!(!sidecar.report().await.prometheus.ready);
     drop(busy);
     until("Prometheus is ready", || async { sidecar.report().await.prometheus.ready.then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_share_a_directory_get_their_own_targets_and_no_others() {
+    let Some(program) = prometheus() else { return };
+    let jobs: Vec<String> = (0..40).map(|i| format!("job-{i}")).collect();
+    let config: String = jobs.iter().map(|job| format!("- {{job_name: {job}, scrape_interval: 1s}}\n")).collect();
+    let mut sidecar = Sidecar::new(&format!("scrape_configs:\n{config}"), &[&format!("--prometheus.exec={program}")]);
+    sidecar.start().await;
+    let address = serve_target().await;
+    let (status, text) = sidecar.put(jobs.iter().map(|job| target(job, &address, &[])).collect(), vec![]).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    until_scraped(&sidecar, 40).await;
+    let mut found: Vec<_> =
+        sidecar.query("up").await.iter().map(|(labels, _)| labels.get("job").unwrap().to_owned()).collect();
+    let mut expected = jobs;
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    let report = sidecar.report().await;
+    assert!(report.targets.iter().all(|t| t.health == Health::Up), "{report:?}");
 }
