@@ -28,8 +28,10 @@ pub struct Settings {
     pub max_idle_time: Option<Duration>,
     /// Moves begun in one round, at most, in each replica.
     pub max_moves: u32,
-    /// How long after the coordinator's start a shard that was there before it, and has not answered, may hold targets
-    /// that nobody knows of. Until then a target that no shard is known to hold waits. In seconds, when written.
+    /// How long a silent shard is waited for. For that long after the coordinator's start, a shard that was there
+    /// before it may hold targets that nobody knows of, and a target that no shard is known to hold waits; for that
+    /// long after its last report, a shard's free room is counted on before new shards are asked for. What it is known
+    /// to hold it keeps for longer. In seconds, when written.
     #[serde(with = "narthex_common::time::seconds")]
     pub max_silence: Duration,
 }

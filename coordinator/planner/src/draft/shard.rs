@@ -44,8 +44,10 @@ pub(crate) enum Reach {
     Going,
     /// It answers, and runs another config: nothing is applied to it.
     OtherConfig,
-    /// It does not answer: it keeps what it had last.
+    /// It does not answer: it keeps what it had last, and is expected back.
     Silent,
+    /// It has not answered for long: it keeps what it had last, and is not counted on.
+    Missing,
     /// It was there before the coordinator, and has not answered yet: it may hold anything.
     Unread,
 }
@@ -54,10 +56,14 @@ impl Reach {
     fn of(view: &ShardView, going: bool, now: Timestamp, policy: &Policy) -> Self {
         let report = match &view.report {
             Seen::Never => {
-                let unread = view.found_at_start.is_some_and(|found| now.since(found) < policy.max_silence);
-                return if unread { Self::Unread } else { Self::Silent };
+                return match view.found_at_start {
+                    Some(found) if now.since(found) < policy.max_silence => Self::Unread,
+                    Some(_) => Self::Missing,
+                    None => Self::Silent,
+                };
             }
-            Seen::Stale { .. } => return Self::Silent,
+            Seen::Stale { at, .. } if now.since(*at) < policy.max_silence => return Self::Silent,
+            Seen::Stale { .. } => return Self::Missing,
             Seen::Fresh(report) => report,
         };
         if !report.config_matches {
@@ -76,7 +82,7 @@ impl Reach {
     pub(crate) const fn can_be_told(self) -> bool {
         match self {
             Self::Open | Self::Full | Self::Starting | Self::Going => true,
-            Self::OtherConfig | Self::Silent | Self::Unread => false,
+            Self::OtherConfig | Self::Silent | Self::Missing | Self::Unread => false,
         }
     }
 
@@ -84,7 +90,7 @@ impl Reach {
     const fn answers(self) -> bool {
         match self {
             Self::Open | Self::Full | Self::Starting | Self::Going | Self::OtherConfig => true,
-            Self::Silent | Self::Unread => false,
+            Self::Silent | Self::Missing | Self::Unread => false,
         }
     }
 
@@ -92,7 +98,7 @@ impl Reach {
     const fn is_on_its_way(self) -> bool {
         match self {
             Self::Starting | Self::OtherConfig | Self::Silent | Self::Unread => true,
-            Self::Open | Self::Full | Self::Going => false,
+            Self::Open | Self::Full | Self::Going | Self::Missing => false,
         }
     }
 }

@@ -29,9 +29,11 @@ fn shards_that_are_on_their_way_are_counted() {
 }
 
 #[test]
-fn a_silent_shard_is_no_reason_for_a_new_one() {
-    let world = world([(1, 40), (2, 40)], [shard([]), gone_quiet(shard([]))]);
+fn a_shard_that_falls_silent_is_waited_for_before_a_new_one_is_asked_for_but_not_for_ever() {
+    let mut world = world([(1, 60), (2, 60)], [shard([owned(1, 3)]), gone_quiet(shard([]))]);
     assert_eq!(plan(&world, spreading()).wanted_shards, 2);
+    world.now = NOW.after(spreading().max_silence);
+    assert_eq!(plan(&world, spreading()).wanted_shards, 3);
 }
 
 #[test]
