@@ -92,12 +92,18 @@ fn rounds(criterion: &mut Criterion) {
             let policy = Policy::new(settings.clone()).expect("the settings are sound");
             let world = nothing_placed(targets, shards);
             let size = format!("{targets} targets, {shards} shards, {aim}");
-            group.bench_function(format!("{size}, from nothing"), |b| b.iter(|| plan(black_box(&world), &policy)));
+            group.bench_function(format!("{size}, from nothing"), |b| {
+                b.iter_with_large_drop(|| plan(black_box(&world), &policy))
+            });
             let none = nothing_placed(targets, 0);
-            group.bench_function(format!("{size}, no shard yet"), |b| b.iter(|| plan(black_box(&none), &policy)));
+            group.bench_function(format!("{size}, no shard yet"), |b| {
+                b.iter_with_large_drop(|| plan(black_box(&none), &policy))
+            });
             let first = plan(&world, &policy);
             let settled = one_target_new(world, first, targets);
-            group.bench_function(format!("{size}, one new"), |b| b.iter(|| plan(black_box(&settled), &policy)));
+            group.bench_function(format!("{size}, one new"), |b| {
+                b.iter_with_large_drop(|| plan(black_box(&settled), &policy))
+            });
         }
     }
     group.finish();

@@ -3,9 +3,13 @@
 //! The load is what a shard measured that scrapes the target; else what a probe measured; else, of a target that cannot
 //! be scraped, the median of its job, because it will be back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use narthex_common::{
+    fingerprint::Fingerprint,
     job::JobName,
     load::{Load, Series},
     target::TargetId,
@@ -21,6 +25,40 @@ const SERIES_OF_ANY_TARGET: Series = Series(5);
 /// All targets, listed or held, sorted by id.
 pub(crate) struct Catalogue {
     entries: Vec<Entry>,
+    index: Index,
+}
+
+/// Where to look for an id. Ids are hashes and so spread evenly: sorted into as many buckets as there are, by their
+/// first bits, there is about one in each, and a million are looked up without searching among a million each time.
+struct Index {
+    shift: u32,
+    /// The place where each bucket begins, and the end.
+    buckets: Vec<usize>,
+}
+
+impl Index {
+    fn of(entries: &[Entry]) -> Self {
+        let bits = entries.len().max(2).ilog2();
+        let shift = u64::BITS - bits;
+        let mut buckets = Vec::with_capacity((1 << bits) + 1);
+        for (place, entry) in entries.iter().enumerate() {
+            while buckets.len() <= bucket_of(entry.id, shift) {
+                buckets.push(place);
+            }
+        }
+        buckets.resize((1 << bits) + 1, entries.len());
+        Self { shift, buckets }
+    }
+
+    /// The places where an id may be.
+    fn places(&self, id: TargetId) -> Range<usize> {
+        let bucket = bucket_of(id, self.shift);
+        self.buckets[bucket]..self.buckets[bucket + 1]
+    }
+}
+
+fn bucket_of(TargetId(Fingerprint(id)): TargetId, shift: u32) -> usize {
+    usize::try_from(id >> shift).unwrap_or(usize::MAX)
 }
 
 /// A target's place in the catalogue. The order of places is that of ids.
@@ -70,7 +108,7 @@ impl Catalogue {
     pub(crate) fn of(world: &World) -> Self {
         let candidates = candidates(world);
         let estimates = median_of_jobs_with_unmeasured_targets(&candidates);
-        let entries = candidates
+        let entries: Vec<Entry> = candidates
             .into_iter()
             .map(|c| {
                 let load = c.load.or_else(|| estimates.get(c.job).copied()).unwrap_or(Load::ZERO);
@@ -78,7 +116,7 @@ impl Catalogue {
                 Entry { id: c.id, standing: c.standing, load, load_unknown: c.load_unknown }
             })
             .collect();
-        Self { entries }
+        Self { index: Index::of(&entries), entries }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -87,7 +125,9 @@ impl Catalogue {
 
     /// A target's place. Every listed and every held target has one.
     pub(crate) fn place_of(&self, id: TargetId) -> Option<TargetIx> {
-        self.entries.binary_search_by_key(&id, |entry| entry.id).ok().map(TargetIx)
+        let places = self.index.places(id);
+        let within = self.entries[places.clone()].binary_search_by_key(&id, |entry| entry.id).ok()?;
+        Some(TargetIx(places.start + within))
     }
 
     pub(crate) fn get(&self, target: TargetIx) -> &Entry {
@@ -172,4 +212,32 @@ fn median_of_jobs_with_unmeasured_targets<'w>(candidates: &[Candidate<'w>]) -> B
             Some((job, *loads.get(loads.len().saturating_sub(1) / 2)?))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_entry_is_found_at_its_place_and_nothing_else_is(
+            ids in prop::collection::btree_set(prop_oneof![0..20u64, any::<u64>()], 0..40),
+            other in prop_oneof![0..20u64, any::<u64>()],
+        ) {
+            let entry = |id: &u64| Entry {
+                id: TargetId(Fingerprint(*id)),
+                standing: Standing::Listed,
+                load: Load::ZERO,
+                load_unknown: false,
+            };
+            let entries: Vec<Entry> = ids.iter().map(entry).collect();
+            let catalogue = Catalogue { index: Index::of(&entries), entries };
+            for (place, entry) in catalogue.iter() {
+                prop_assert_eq!(catalogue.place_of(entry.id), Some(place));
+            }
+            prop_assert_eq!(catalogue.place_of(TargetId(Fingerprint(other))).is_some(), ids.contains(&other));
+        }
+    }
 }

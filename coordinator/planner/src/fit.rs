@@ -48,8 +48,12 @@ pub(crate) fn size(load: Load, budget: Load) -> u64 {
 }
 
 fn share(part: u64, whole: u64) -> u64 {
-    let billionths = u128::from(part) * 1_000_000_000 / u128::from(whole.max(1));
-    u64::try_from(billionths).unwrap_or(u64::MAX)
+    let whole = whole.max(1);
+    match part.checked_mul(1_000_000_000) {
+        Some(billionths) => billionths / whole,
+        // Exact for any number, and slower.
+        None => u64::try_from(u128::from(part) * 1_000_000_000 / u128::from(whole)).unwrap_or(u64::MAX),
+    }
 }
 
 /// The room of many shards, as a tree: every node knows the largest figures and the best fit below it, so that the

@@ -217,19 +217,17 @@ impl<'w> Draft<'w> {
 
     fn put(&mut self, target: TargetIx, shard: ShardIx, held: Held) {
         let load = self.load(target);
-        if !self.shards[shard].targets.contains_key(&target) {
+        if self.shards[shard].put(target, load, held).is_none() {
             self.holders[target.0] += 1;
         }
-        self.shards[shard].put(target, load, held);
         self.refresh_room(shard);
     }
 
     fn take(&mut self, target: TargetIx, shard: ShardIx) {
         let load = self.load(target);
-        if self.shards[shard].targets.contains_key(&target) {
+        if self.shards[shard].take(target, load).is_some() {
             self.holders[target.0] -= 1;
         }
-        self.shards[shard].take(target, load);
         self.refresh_room(shard);
     }
 

@@ -163,16 +163,21 @@ impl DraftShard {
         self.staying.minus(self.budget)
     }
 
-    pub(super) fn put(&mut self, target: TargetIx, load: Load, held: Held) {
-        self.take(target, load);
+    /// Puts a target on the shard, or changes how it is held; returns how it was held before.
+    pub(super) fn put(&mut self, target: TargetIx, load: Load, held: Held) -> Option<Held> {
+        let before = self.targets.insert(target, held);
+        if let Some(before) = before {
+            *self.sum_of(before.state) = self.sum_of(before.state).minus(load);
+        }
         *self.sum_of(held.state) = self.sum_of(held.state).plus(load);
-        self.targets.insert(target, held);
+        before
     }
 
-    pub(super) fn take(&mut self, target: TargetIx, load: Load) {
-        if let Some(held) = self.targets.remove(&target) {
-            *self.sum_of(held.state) = self.sum_of(held.state).minus(load);
-        }
+    /// Takes a target from the shard; returns how it was held.
+    pub(super) fn take(&mut self, target: TargetIx, load: Load) -> Option<Held> {
+        let before = self.targets.remove(&target)?;
+        *self.sum_of(before.state) = self.sum_of(before.state).minus(load);
+        Some(before)
     }
 
     const fn sum_of(&mut self, state: TargetState) -> &mut Load {

@@ -59,7 +59,7 @@ fn destinations(draft: &Draft<'_>, from: ShardIx) -> Option<Vec<(TargetIx, Shard
     let owned = draft.shards()[from].targets.iter().filter(|(_, held)| held.state == TargetState::Normal);
     let mut owned: Vec<TargetIx> =
         owned.map(|(target, held)| draft.is_movable(*target, *held).then_some(*target)).collect::<Option<_>>()?;
-    owned.sort_by_key(|target| (Reverse(size(draft.load(*target), budget)), *target));
+    owned.sort_by_cached_key(|target| (Reverse(size(draft.load(*target), budget)), *target));
     let mut destinations = Vec::with_capacity(owned.len());
     for target in owned {
         let to = rooms.best_for(draft.load(target))?;

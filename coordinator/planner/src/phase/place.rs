@@ -21,7 +21,7 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
         draft.leave_unplaced(target, Unplaced::LoadUnknown);
     }
     let budget = draft.policy.budget();
-    known.sort_unstable_by_key(|target| (Reverse(size(draft.load(*target), budget)), *target));
+    known.sort_by_cached_key(|target| (Reverse(size(draft.load(*target), budget)), *target));
     // The largest come first: those that are larger than a budget, which take the empty shards in order.
     let mut searched = 0;
     for target in known {

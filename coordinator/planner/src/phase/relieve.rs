@@ -64,7 +64,7 @@ fn candidates(draft: &Draft<'_>, shard: ShardIx, stays: Option<TargetIx>) -> Vec
         .filter(|(target, held)| Some(**target) != stays && draft.is_movable(**target, **held))
         .map(|(target, _)| *target)
         .collect();
-    candidates.sort_by_key(|target| (size(draft.load(*target), draft.policy.budget()), *target));
+    candidates.sort_by_cached_key(|target| (size(draft.load(*target), draft.policy.budget()), *target));
     candidates
 }
 
