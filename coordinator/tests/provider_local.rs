@@ -1,5 +1,7 @@
 //! Shards on this machine, with scripts in the place of sidecar and Prometheus.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot set its scene must fail")]
+
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},

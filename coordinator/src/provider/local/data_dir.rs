@@ -18,7 +18,7 @@ use super::ports::Ports;
 #[derive(Debug)]
 pub(super) struct DataDir {
     root: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// A shard's folder: its sidecar's store, with what the coordinator keeps there besides.
@@ -79,7 +79,7 @@ impl DataDir {
         lock.set_len(0)
             .and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()))
             .with_context(|| format!("write {}", path.display()))?;
-        Ok(Self { root, _lock: lock })
+        Ok(Self { root, lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -117,6 +117,15 @@ impl DataDir {
 
     fn replica_file(&self) -> PathBuf {
         self.root.join("replica.json")
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is just being started has it, too, until it runs its program.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(data_dir = %self.root.display(), %error, "the data directory stays locked for a moment");
+        }
     }
 }
 
