@@ -1,5 +1,7 @@
 //! `check targets` against what Prometheus itself says: our own cases, and those of the OpenTelemetry target allocator.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeMap,
     fs,

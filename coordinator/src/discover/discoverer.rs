@@ -61,7 +61,7 @@ pub(super) enum DiscoveryConfig {
     /// `file_sd_configs`
     File(FileSdConfig),
     /// `http_sd_configs`
-    Http(HttpSdConfig),
+    Http(Box<HttpSdConfig>),
 }
 
 impl DiscoveryConfig {
@@ -69,7 +69,7 @@ impl DiscoveryConfig {
     pub(super) fn of(sd: &SdConfig) -> Option<Self> {
         match sd {
             SdConfig::File(file) => Some(Self::File(file.clone())),
-            SdConfig::Http(http) => Some(Self::Http(http.clone())),
+            SdConfig::Http(http) => Some(Self::Http(Box::new(HttpSdConfig::clone(http)))),
             SdConfig::Static(_) | SdConfig::Other { .. } => None,
         }
     }
@@ -95,7 +95,7 @@ impl DiscoveryConfig {
     pub(super) fn discoverer(&self, names: NameValidation, directories: &Arc<Directories>) -> Box<dyn Discoverer> {
         match self {
             Self::File(file) => Box::new(FileDiscoverer::new(file.clone(), names, Arc::clone(directories))),
-            Self::Http(http) => Box::new(HttpDiscoverer::new(http.clone(), names)),
+            Self::Http(http) => Box::new(HttpDiscoverer::new(HttpSdConfig::clone(http), names)),
         }
     }
 }

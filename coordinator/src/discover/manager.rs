@@ -47,7 +47,7 @@ pub struct DiscoveryManager {
 type NewConfig = (Arc<Config>, oneshot::Sender<()>);
 
 /// Makes the discoverer of an SD block; a test has its own.
-type MakeDiscoverer = Box<dyn Fn(&DiscoveryConfig) -> Box<dyn Discoverer> + Send>;
+pub(super) type MakeDiscoverer = Box<dyn Fn(&DiscoveryConfig) -> Box<dyn Discoverer> + Send>;
 
 impl DiscoveryManager {
     /// Starts discovering the jobs of a config that [`check`](super::check) has let through.
@@ -67,7 +67,8 @@ impl DiscoveryManager {
         Self::start_with(config, version, Metrics::register(registry), make, shutdown)
     }
 
-    fn start_with(
+    /// Starts with discoverers and metrics of the caller's.
+    pub(super) fn start_with(
         config: Arc<Config>,
         version: PrometheusVersion,
         metrics: Metrics,

@@ -15,6 +15,8 @@ pub mod once;
 pub mod refusal;
 mod relabel;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -41,7 +41,8 @@ impl ProbeManager {
         Self::start_with(prober, (discovered, known), concurrency, Metrics::register(registry), shutdown)
     }
 
-    fn start_with(
+    /// Starts with a prober and metrics of the caller's.
+    pub(super) fn start_with(
         prober: Arc<dyn Prober>,
         (discovered, known): (watch::Receiver<Arc<Discovered>>, watch::Receiver<Arc<BTreeSet<TargetId>>>),
         concurrency: usize,

@@ -6,6 +6,8 @@ pub mod manager;
 mod metrics;
 pub mod prober;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
