@@ -62,6 +62,14 @@ fn a_good_config_is_said_to_be_good() {
     "scrape_configs:\n- job_name: a\n  authorization: {credentials_file: token}\n",
     "prometheus.yml:2: job \"a\": error checking authorization credentials or bearer token file \"token\": "
 )]
+#[case::of_a_target_that_cannot_be_scraped(
+    "scrape_configs:\n- job_name: a\n  static_configs: [{targets: ['h:1', '']}]\n",
+    "prometheus.yml:2: job \"a\": instance 1 in group 0: no address\n"
+)]
+#[case::of_a_missing_rule_file(
+    "rule_files: [rules/*.yml, other.yml]\n",
+    "narthex-coordinator: prometheus.yml: \"other.yml\" does not point to an existing file\n"
+)]
 fn an_error_is_told_with_file_line_and_job(#[case] yaml: &str, #[case] error: &str) {
     let folder = folder_with(yaml);
     let checked = check(folder.path(), "config", &[]);

@@ -5,7 +5,7 @@ use std::path::Path;
 use narthex_common::{config::Config, semantics::PrometheusVersion};
 use narthex_runtime::files::Disk;
 
-use super::{Verdict, files};
+use super::{Verdict, promtool};
 use crate::discover;
 
 /// Checks a config as `promtool check config` does, the files it names included, and for what Narthex cannot do.
@@ -15,7 +15,7 @@ pub(super) fn check(path: &Path, version: PrometheusVersion) -> Verdict {
         Err(error) => return Verdict::refused(vec![error.to_string()]),
     };
     let mut errors = discover::check(&config, version).err().map(|refusals| refusals.0).unwrap_or_default();
-    let findings = files::check(&config, &Disk, version);
+    let findings = promtool::check(&config, &Disk, version);
     errors.extend(findings.errors);
     if !errors.is_empty() {
         return Verdict::refused(errors.iter().map(ToString::to_string).collect());

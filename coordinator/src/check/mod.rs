@@ -1,7 +1,7 @@
 //! The dry commands, which scrape nothing and change nothing: `check config` and `check targets`.
 
 mod config;
-mod files;
+mod promtool;
 mod table;
 pub mod targets;
 
