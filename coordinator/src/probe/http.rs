@@ -204,3 +204,6 @@ fn is_exposition(content_type: &str) -> bool {
 fn text_of(headers: &HeaderMap, name: header::HeaderName) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests;
