@@ -6,7 +6,9 @@ use narthex_planner::{
     reason::{Change, MoveReason, ScaleReason},
 };
 
-use crate::made_up::{but, gone_quiet, leaving, moves, owned, plan, series, shard, spreading, target, told, world};
+use crate::made_up::{
+    NOW, but, gone_quiet, leaving, moves, owned, plan, series, shard, silent_shard, spreading, target, told, world,
+};
 
 #[test]
 fn a_shard_over_its_budget_gives_away_the_smallest_target_that_is_enough() {
@@ -87,4 +89,15 @@ fn a_silent_shard_is_not_relieved() {
     let plan = plan(&world, spreading());
     assert_eq!(plan.changes, []);
     assert!(!plan.unplaced.contains_key(&target(1)));
+}
+
+#[test]
+fn nothing_moves_while_a_shard_that_may_hold_anything_has_not_answered() {
+    let mut unread = silent_shard();
+    unread.found_at_start = Some(NOW);
+    let over = shard([owned(1, 3), owned(2, 3)]);
+    let mut world = world([(1, 60), (2, 60)], [over, shard([]), unread]);
+    assert_eq!(plan(&world, spreading()).changes, []);
+    world.now = NOW.after(spreading().max_silence);
+    assert_eq!(moves(&plan(&world, spreading())).len(), 1, "not for ever");
 }
