@@ -1,6 +1,6 @@
 //! From world to plan: which shard scrapes what, and why.
 //!
-//! [`plan`] is a function: the same [`World`] and [`Policy`] give the same [`Plan`]. It has no clock, no randomness of
+//! [`plan()`] is a function: the same [`World`] and [`Policy`] give the same [`Plan`]. It has no clock, no randomness of
 //! its own, no I/O. The phases of a round are functions, too, in the order in which they run: forget, settle, relieve,
 //! place, drain, scale.
 
