@@ -233,6 +233,21 @@ async fn an_url_that_fails_keeps_its_last_targets(#[case] failure: ResponseTempl
 }
 
 #[tokio::test]
+async fn relabeling_sees_the_password_of_an_url_and_nobody_else_does() {
+    let (folder, server) = (TempDir::new().unwrap(), http_sd().await);
+    let yaml = http_config(&server).replace("http://", "http://user:secret@").replace(
+        "job_name: j",
+        "job_name: j, relabel_configs: [{source_labels: [__meta_url], regex: '.*:(s.*)@.*', target_label: seen}]",
+    );
+    let mut discovery = Discovery::start(load(folder.path(), &yaml));
+    let job = discovery.until_targets_are(&["h:1"]).await;
+    let active = job.active.values().next().unwrap();
+    assert_eq!(active.target.labels.get("seen"), Some("secret"));
+    let shown = active.discovered_labels.get("__meta_url").unwrap();
+    assert!(shown.contains("user:xxxxx@"), "{shown}");
+}
+
+#[tokio::test]
 async fn groups_that_are_no_longer_listed_are_removed() {
     let (folder, server) = (TempDir::new().unwrap(), MockServer::start().await);
     let two = Mock::given(method("GET")).respond_with(json(r#"[{"targets": ["h:1"]}, {"targets": ["h:2"]}]"#));

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The label that says which URL a target comes from.
-const URL_LABEL: &str = "__meta_url";
+pub(super) const URL_LABEL: &str = "__meta_url";
 
 /// Tells the server how often it is asked, as Prometheus does.
 const REFRESH_INTERVAL_HEADER: &str = "X-Prometheus-Refresh-Interval-Seconds";

@@ -3,6 +3,9 @@
 //! Every distinct SD block of the config runs once, and tells its target
 //! groups to the [`DiscoveryManager`], which relabels them for each job that uses the block and publishes one snapshot
 //! of everything, [`Discovered`].
+//!
+//! Not done here: `target_limit`. Prometheus fails every scrape of a job that has more active targets than its limit;
+//! Narthex assigns and scrapes them.
 
 mod directories;
 pub mod discoverer;

@@ -8,7 +8,7 @@ use std::{
 use narthex_common::{
     config::ScrapeConfig,
     job::JobName,
-    labels::Labels,
+    labels::{Labels, LabelsBuilder},
     semantics::PrometheusVersion,
     target::{
         TargetId,
@@ -16,7 +16,12 @@ use narthex_common::{
     },
 };
 
-use super::{ActiveTarget, JobTargets, discoverer::DiscoveryId, group::TargetGroup};
+use super::{
+    ActiveTarget, JobTargets,
+    discoverer::DiscoveryId,
+    group::TargetGroup,
+    http::{URL_LABEL, without_password},
+};
 
 /// Which group of a job: none is the job's own static list.
 pub(super) type GroupKey = (Option<DiscoveryId>, String);
@@ -72,10 +77,10 @@ impl JobBuilder {
             Err(error) => relabeled.errors.extend(group.targets.iter().map(|_| error.clone())),
             Ok(builder) => group.targets.iter().for_each(|target| match builder.build(target, &group.labels) {
                 Built::Active { discovered, target } => {
-                    let active = ActiveTarget { target: Arc::new(target), discovered_labels: discovered };
+                    let active = ActiveTarget { target: Arc::new(target), discovered_labels: shown(discovered) };
                     relabeled.active.push((active.target.id, active));
                 }
-                Built::Dropped { discovered } => relabeled.dropped.push(discovered),
+                Built::Dropped { discovered } => relabeled.dropped.push(shown(discovered)),
                 Built::Failed { error, .. } => relabeled.errors.push(error),
             }),
         }
@@ -156,5 +161,18 @@ fn add(targets: &mut BTreeMap<TargetId, ActiveTarget>, id: TargetId, active: &Ac
                 known.insert(active.clone());
             }
         }
+    }
+}
+
+/// Discovered labels as they are shown. Relabeling has to see the URL of an `http_sd` as it is; nobody else has to see
+/// the password in it.
+fn shown(discovered: Labels) -> Labels {
+    match discovered.get(URL_LABEL) {
+        Some(url) if url.contains('@') => {
+            let mut labels = LabelsBuilder::from(&discovered);
+            labels.set(URL_LABEL, without_password(url));
+            labels.build()
+        }
+        Some(_) | None => discovered,
     }
 }

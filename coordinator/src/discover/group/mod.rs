@@ -160,4 +160,23 @@ mod tests {
         assert_eq!(read(NameValidation::Legacy).unwrap_err(), r#""a.b" is not a valid label name"#);
         assert!(read(NameValidation::Utf8).is_ok());
     }
+
+    /// Prometheus' own fixtures, where that data is at hand.
+    #[rstest]
+    #[case("file/valid.json", ListFormat::Json, Some(2))]
+    #[case("file/valid.yml", ListFormat::Yaml, Some(2))]
+    #[case("file/valid2.yml", ListFormat::Yaml, Some(3))]
+    #[case("file/valid3.yml", ListFormat::Yaml, Some(2))]
+    #[case("file/invalid_nil.json", ListFormat::Json, None)]
+    #[case("file/invalid_nil.yml", ListFormat::Yaml, None)]
+    #[case("http/http_sd.good.json", ListFormat::Json, Some(1))]
+    fn prometheus_own_fixtures_are_read(#[case] file: &str, #[case] format: ListFormat, #[case] groups: Option<usize>) {
+        let folder = std::env::var("NARTHEX_CONFORMANCE")
+            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/conformance").to_owned());
+        let Ok(text) = std::fs::read_to_string(format!("{folder}/sd_fixtures/{file}")) else {
+            println!("skipped: no conformance data");
+            return;
+        };
+        assert_eq!(read(&text, format).ok().map(|read| read.len()), groups);
+    }
 }
