@@ -110,7 +110,8 @@ impl Shard {
                 (self.started, self.problem) = (None, None);
             }
             Some(_) => {
-                self.problem(ordinal, "it is started anew, because it ran with other flags".to_owned());
+                info!(shard = %id(ordinal), "runs with other flags than it should; starting it anew");
+                self.problem = Some("it is being started anew, with other flags".to_owned());
                 self.end(ordinal, now);
             }
             None => match self.start(launch, &arguments) {
