@@ -87,7 +87,11 @@ async fn put_assignment(State(api): State<Api>, body: Bytes) -> Response {
         Ok(Ok(revision)) => Json(Answer::Success { data: InForce { revision } }).into_response(),
         Ok(Err(refused)) => {
             let (status, kind) = kind_of(&refused);
-            tracing::warn!(%refused, "assignment refused; going on with the one in force");
+            if status.is_server_error() {
+                tracing::error!(error = %refused, "assignment not taken; going on with the one in force");
+            } else {
+                tracing::warn!(reason = %refused, "assignment refused; going on with the one in force");
+            }
             failed(status, kind, refused.to_string())
         }
         Err(ending) => failed(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Unavailable, ending.to_string()),

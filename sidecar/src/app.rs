@@ -5,7 +5,7 @@
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use narthex_common::semantics::PrometheusVersion;
 use narthex_runtime::{admin::Readiness, shutdown::Shutdown};
 use prometheus_client::registry::Registry;
@@ -94,9 +94,13 @@ fn setup(
     version: Option<PrometheusVersion>,
 ) -> anyhow::Result<ShardSetup> {
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("find {}", path.display()));
+    let file = absolute(&args.config_file)?;
     let output = args.config_output_file.as_deref().map_or_else(|| Ok(store.generated_config()), absolute)?;
+    if is_same_file(&file, &output) {
+        bail!("write the generated config to {}: that is the user's own (flag --config.output-file)", file.display());
+    }
     Ok(ShardSetup {
-        source: ConfigSource { file: absolute(&args.config_file)?, last_good: store.last_good_config() },
+        source: ConfigSource { file, last_good: store.last_good_config() },
         output,
         assignment: store.assignment(),
         target_files: TargetFiles { directory: store.targets(), staging: store.staging() },
@@ -106,6 +110,11 @@ fn setup(
         fixed_version: args.prometheus.fixed_version,
         version,
     })
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
 }
 
 async fn listen(address: &str, flag: &str) -> anyhow::Result<TcpListener> {

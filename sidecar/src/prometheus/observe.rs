@@ -6,7 +6,7 @@ use narthex_common::report::PrometheusReport;
 use narthex_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
 
-use super::{PrometheusControl, PrometheusSeen};
+use super::{OwnMetrics, PrometheusControl, PrometheusSeen};
 
 /// How often it is asked, so that its head series are fresh at every round of the coordinator.
 const READY: Duration = Duration::from_secs(5);
@@ -51,8 +51,8 @@ async fn look<P: PrometheusControl>(prometheus: &P, url: &str, before: Prometheu
         prometheus.version().await.map_err(|e| tracing::warn!(error = %format!("{e:#}"), "version unknown")).ok()
     };
     let own = prometheus.own_metrics().await.unwrap_or_else(|e| {
-        tracing::warn!(error = %format!("{e:#}"), "head series unknown");
-        super::OwnMetrics::default()
+        tracing::warn!(error = %format!("{e:#}"), "head series as they were seen last");
+        OwnMetrics { head_series: before.report.head_series, config_loaded: None }
     });
     let report = PrometheusReport { url: url.to_owned(), ready: true, version, head_series: own.head_series };
     PrometheusSeen { report, config_loaded: own.config_loaded }

@@ -191,6 +191,23 @@ async fn an_assignment_that_cannot_be_kept_leaves_the_old_one_in_force() {
 }
 
 #[tokio::test]
+async fn a_target_file_that_cannot_be_put_in_place_takes_the_assignment_back() {
+    let fixture = Fixture::new();
+    let mut running = fixture.start();
+    running.put(Some(0), 1, vec![]).unwrap();
+    let id = running.shard.ids.id(&"node".into()).unwrap().to_owned();
+    let file = fixture.path(&format!("targets/{id}/{id}.json"));
+    fs::remove_file(&file).unwrap();
+    create_directory(&file).unwrap();
+    let refused = running.put(Some(1), 2, vec![a()]).unwrap_err().to_string();
+    assert!(refused.contains("put in place"), "{refused}");
+    assert_eq!(running.state.borrow().assignment.revision, Revision(1));
+    fs::remove_dir(&file).unwrap();
+    drop(running);
+    assert_eq!(fixture.start().state.borrow().assignment.revision, Revision(1));
+}
+
+#[tokio::test]
 async fn target_files_that_cannot_be_written_leave_the_old_assignment_in_force() {
     if is_root() {
         eprintln!("note: nothing is unwritable to root; skipped");
@@ -331,4 +348,20 @@ async fn a_target_that_was_taken_away_is_proxied_until_prometheus_has_let_go() {
     departed.note(&before, &Assignment::default(), Timestamp(1000));
     departed.note(&Assignment::default(), &before, Timestamp(2000));
     assert_eq!(departed.next_end(), None);
+}
+
+#[tokio::test]
+async fn a_prometheus_of_another_version_gets_the_config_that_is_right_for_it() {
+    let fixture = Fixture::new();
+    let jobs: String = (0..40).map(|i| format!("- {{job_name: job-{i}}}\n")).collect();
+    fs::write(fixture.path("user.yml"), format!("scrape_configs:\n{jobs}")).unwrap();
+    let mut running = fixture.start();
+    assert!(!fixture.generated().contains("keep_dropped_targets"));
+    let mut seen = PrometheusSeen::default();
+    seen.report.version = Some(PrometheusVersion::V3_5);
+    running.shard.follow(&seen).await;
+    assert!(fixture.generated().contains("keep_dropped_targets"));
+    assert_eq!(fixture.prometheus.get().reloaded, 1);
+    running.shard.follow(&seen).await;
+    assert_eq!(fixture.prometheus.get().reloaded, 1);
 }

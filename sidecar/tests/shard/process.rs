@@ -12,7 +12,7 @@ use narthex_common::{
     api::Answer,
     assignment::{AssignedTarget, Assignment, AssignmentUpdate, TargetState},
     labels::Labels,
-    report::Report,
+    report::{Cursor, Report},
     target::{Target, TargetId},
 };
 use reqwest::{Client, StatusCode};
@@ -114,6 +114,11 @@ impl Sidecar {
     pub(crate) async fn report(&self) -> Report {
         let answer = self.client.get(self.url("/api/v1/shard/report")).send().await.unwrap();
         answer.json::<Answer<Report>>().await.unwrap().into_result().unwrap()
+    }
+
+    pub(crate) async fn report_since(&self, cursor: &Cursor) -> Report {
+        let text = self.get(&format!("/api/v1/shard/report?since={}", cursor.0)).await.1;
+        serde_json::from_str::<Answer<Report>>(&text).unwrap().into_result().unwrap()
     }
 
     pub(crate) async fn assignment(&self) -> Assignment {

@@ -150,3 +150,29 @@ async fn rendering_writes_what_a_shard_would_run_with() {
     };
     assert_eq!(targets("out"), targets("store"));
 }
+
+#[test]
+fn the_users_own_config_is_never_written() {
+    let sidecar = Sidecar::new(CONFIG, &["--config.output-file=./user.yml"]);
+    let said = said_at_its_end(&sidecar);
+    assert!(said.contains("user.yml: that is the user's own (flag --config.output-file)"), "{said}");
+    assert_eq!(fs::read_to_string(sidecar.path("user.yml")).unwrap(), CONFIG);
+}
+
+#[tokio::test]
+async fn a_report_since_the_last_one_has_only_what_changed() {
+    let mut sidecar = Sidecar::new(CONFIG, &[]);
+    sidecar.start().await;
+    sidecar.put(vec![target("node", "a:1", &[])], vec![]).await;
+    let first = sidecar.report().await;
+    assert_eq!((first.complete, first.targets.len()), (true, 1));
+    let since = sidecar.report_since(&first.cursor).await;
+    assert_eq!((since.complete, since.targets.len()), (false, 0));
+    sidecar.put(vec![target("node", "b:1", &[])], vec![]).await;
+    assert_eq!(sidecar.report_since(&first.cursor).await.targets.len(), 1);
+    // After a restart nobody knows what was told before.
+    sidecar.kill();
+    sidecar.start().await;
+    let again = sidecar.report_since(&first.cursor).await;
+    assert_eq!((again.complete, again.targets.len()), (true, 2));
+}
