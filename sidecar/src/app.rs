@@ -61,7 +61,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let proxy_address = reachable(proxy_listener.local_addr()?).to_string();
     let setup = setup(&args, &store, proxy_address, version)?;
     let output = setup.output.clone();
-    let (shard, routes) = Shard::start(setup, prometheus.clone(), told)?;
+    // With connections of its own: they are served on its thread.
+    let (shard, routes) = Shard::start(setup, HttpPrometheus::new(address.clone()), told)?;
 
     // What serves Prometheus ends after it.
     let (end_serving, serving) = Shutdown::new();

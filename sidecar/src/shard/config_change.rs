@@ -25,7 +25,7 @@ struct Before {
 impl<P: PrometheusControl> Shard<P> {
     /// Reads the config file again.
     pub(super) async fn reload(&mut self) -> Result<(), String> {
-        let outcome = match self.setup.source.load(self.rules_of()) {
+        let outcome = match self.setup.source.load(self.assumed_version()) {
             Ok(loaded) => self.take_up(loaded).await,
             Err(error) => Err(error.to_string()),
         };

@@ -211,7 +211,8 @@ impl<P: PrometheusControl> Shard<P> {
     /// When there can be no thread.
     pub fn run(self, seen: watch::Receiver<PrometheusSeen>) -> std::io::Result<ShardHandle> {
         let (sender, commands) = mpsc::channel(16);
-        let runtime = tokio::runtime::Handle::current();
+        // Its own runtime, too: it must neither stall others while it writes nor lose its clock before it has ended.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new()
             .name("shard".to_owned())
             .spawn(move || runtime.block_on(self.serve(commands, seen)))?;
@@ -250,7 +251,7 @@ impl<P: PrometheusControl> Shard<P> {
         }
     }
 
-    fn rules_of(&self) -> PrometheusVersion {
+    fn assumed_version(&self) -> PrometheusVersion {
         self.version.unwrap_or(PrometheusVersion::V3_5)
     }
 
@@ -273,7 +274,7 @@ impl<P: PrometheusControl> Shard<P> {
         let previous = Arc::clone(&self.routes.borrow());
         let token = self.setup.token.expose();
         let config = &self.loaded.config;
-        let routes = Routes::new(config, &assignment, &self.ids, token, self.rules_of(), Some(&previous));
+        let routes = Routes::new(config, &assignment, &self.ids, token, self.assumed_version(), Some(&previous));
         self.routes.send_replace(Arc::new(routes));
     }
 }

@@ -204,3 +204,38 @@ async fn jobs_that_share_a_directory_get_their_own_targets_and_no_others() {
     let report = sidecar.report().await;
     assert!(report.targets.iter().all(|t| t.health == Health::Up), "{report:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_that_changed_while_the_sidecar_was_away_reaches_the_prometheus_that_went_on() {
+    let Some(program) = prometheus() else { return };
+    let mut sidecar = with_prometheus(&program);
+    sidecar.start().await;
+    let one = serve_target().await;
+    sidecar.put(vec![target("node", &one, &[])], vec![]).await;
+    until_scraped(&sidecar, 1).await;
+    let process = pid(&sidecar);
+    sidecar.kill();
+    fs::write(sidecar.path("user.yml"), CONFIG.replace("regex: unwanted", "regex: wanted")).unwrap();
+    sidecar.start().await;
+    until("the new rules are followed", || async { (!sidecar.query("unwanted").await.is_empty()).then_some(()) }).await;
+    assert_eq!(pid(&sidecar), process);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_prometheus_is_started_again_and_goes_on_with_its_targets() {
+    let Some(program) = prometheus() else { return };
+    let mut sidecar = with_prometheus(&program);
+    sidecar.start().await;
+    let one = serve_target().await;
+    sidecar.put(vec![target("node", &one, &[])], vec![]).await;
+    until_scraped(&sidecar, 1).await;
+    let process = pid(&sidecar);
+    let killed = rustix::process::Pid::from_raw(process.parse().unwrap()).unwrap();
+    rustix::process::kill_process(killed, rustix::process::Signal::KILL).unwrap();
+    until("another Prometheus scrapes", || async {
+        let is_another = fs::read_to_string(sidecar.path("store/prometheus.pid")).is_ok_and(|pid| pid != process);
+        (is_another && sidecar.query("count_over_time(up[5s])").await.iter().any(|(_, scrapes)| *scrapes >= 2.0))
+            .then_some(())
+    })
+    .await;
+}
