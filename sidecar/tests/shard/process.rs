@@ -99,7 +99,8 @@ impl Sidecar {
         if let Some(mut child) = self.child.take() {
             let pid = rustix::process::Pid::from_child(&child);
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-            child.wait().unwrap();
+            let status = child.wait().unwrap();
+            assert!(status.success() || std::thread::panicking(), "ended with {status}");
         }
     }
 
