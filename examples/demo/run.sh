@@ -66,7 +66,7 @@ alive() { # NAME PID
 }
 
 query() { # URL PROMQL: the value of a query with one result, or nothing
-    curl -sS --max-time 20 --data-urlencode "query=$2" "$1/api/v1/query" 2>/dev/null |
+    { curl -s --max-time 20 --data-urlencode "query=$2" "$1/api/v1/query" || true; } |
         sed -n 's/.*"value":\[[^,]*,"\([^"]*\)"\].*/\1/p'
 }
 
@@ -121,10 +121,13 @@ start coordinator "$bin/narthex-coordinator" \
     --shard.local.stop-with-coordinator
 coordinator=${pids[0]}
 
-status() { "$bin/narthex-coordinator" status --url "$coordinator_url" 2>/dev/null; }
-# Of the table of shards: how many are ready, how many targets they have, how many of them were scraped.
-ready_shards() { status | awk '$2 == "ready"' | wc -l; }
-scraped() { curl -sS --max-time 5 "$coordinator_url/api/v1/targets?state=active&health=up" 2>/dev/null | grep -o '"health":"up"' | wc -l; }
+# Nothing while the coordinator is still coming up.
+status() { "$bin/narthex-coordinator" status --url "$coordinator_url" 2>/dev/null || true; }
+ready_shards() { status | awk '$2 == "ready" { n++ } END { print n + 0 }'; }
+scraped() {
+    { curl -s --max-time 5 "$coordinator_url/api/v1/targets?state=active&health=up" || true; } |
+        awk -F'"health":"up"' '{ n += NF > 1 ? NF - 1 : 0 } END { print n + 0 }'
+}
 
 last=
 for ((second = 0; ; second++)); do
@@ -135,7 +138,7 @@ for ((second = 0; ; second++)); do
     last=$now
     [ "$now" = "$expected_shards shards ready, $targets of $targets targets scraped" ] && break
     if [ "$second" -ge 120 ]; then
-        status >&2 || true
+        status >&2
         tail -n 20 "$run/coordinator.log" >&2
         die "the shards did not come up within two minutes; logs are in $run"
     fi
@@ -179,7 +182,7 @@ if $check; then
         if [ "$2" = "$3" ]; then say "ok    $1: $2"; else say "FAIL  $1: $2, expected $3"; failed=1; fi
     }
     expect "shards ready" "$(ready_shards)" "$expected_shards"
-    expect "shards with two targets" "$(status | awk '$2 == "ready" && $3 == 2' | wc -l)" "$expected_shards"
+    expect "shards with two targets" "$(status | awk '$2 == "ready" && $3 == 2 { n++ } END { print n + 0 }')" "$expected_shards"
     expect "targets up in the global view" "$up" "$targets"
     expect "series of the targets in the global view" "${counted:-0}" "$expected_series"
     exit "$failed"
