@@ -105,6 +105,7 @@ fn setup(
         output,
         assignment: store.assignment(),
         target_files: TargetFiles { directory: store.targets(), staging: store.staging() },
+        directories: args.target_directories,
         proxy_address,
         token: store.proxy_token()?,
         rules: args.rules,

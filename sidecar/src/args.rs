@@ -1,9 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use narthex_common::semantics::PrometheusVersion;
+
+use crate::render::layout::DEFAULT_DIRECTORIES;
 
 /// Runs beside a Prometheus.
 ///
@@ -46,6 +48,12 @@ pub struct RenderArgs {
     /// Whether rule_files and alerting stay in the generated config.
     #[arg(long = "rules", value_enum, default_value = "drop")]
     pub rules: Rules,
+    /// Over how many directories target files are spread at most.
+    ///
+    /// Prometheus holds one inotify instance for each, of which Linux gives a user 128 by default; all Prometheus
+    /// servers of a user on one machine share them. Up to so many jobs have a directory of their own.
+    #[arg(long = "target-directories", default_value_t = DEFAULT_DIRECTORIES, value_name = "N")]
+    pub target_directories: NonZeroU32,
     /// The address of the proxy that the generated config names.
     #[arg(long = "web.proxy-addr", default_value = "127.0.0.1:8008", value_name = "HOST:PORT")]
     pub proxy_addr: String,
@@ -71,6 +79,12 @@ pub struct RunArgs {
     /// Where the scrape proxy listens. Only Prometheus needs to reach it.
     #[arg(long = "web.proxy-addr", default_value = "127.0.0.1:8008", value_name = "HOST:PORT")]
     pub proxy_addr: String,
+    /// Over how many directories target files are spread at most.
+    ///
+    /// Prometheus holds one inotify instance for each, of which Linux gives a user 128 by default; all Prometheus
+    /// servers of a user on one machine share them. Up to so many jobs have a directory of their own.
+    #[arg(long = "target-directories", default_value_t = DEFAULT_DIRECTORIES, value_name = "N")]
+    pub target_directories: NonZeroU32,
     /// Whether rule_files and alerting stay in the generated config.
     ///
     /// A rule on a shard sees only the shard's own series: sums are partial, absent() fires on every shard.

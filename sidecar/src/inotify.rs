@@ -9,11 +9,11 @@ const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
 
 /// Warns when the directories that Prometheus is to watch are a large part of what its user may have: others of the
 /// same user, such as further shards on this machine, need some too.
-pub fn warn_when_scarce(ids: &JobIds) {
+pub fn warn_when_scarce(ids: &JobIds, layout: Layout) {
     let Some(limit) = std::fs::read_to_string(Path::new(LIMIT)).ok().and_then(|text| text.trim().parse().ok()) else {
         return;
     };
-    let watched = directories(ids);
+    let watched = directories(ids, layout);
     if is_scarce(watched, limit) {
         tracing::warn!(
             watched,
@@ -24,8 +24,7 @@ pub fn warn_when_scarce(ids: &JobIds) {
     }
 }
 
-fn directories(ids: &JobIds) -> usize {
-    let layout = Layout::of(ids);
+fn directories(ids: &JobIds, layout: Layout) -> usize {
     ids.iter().map(|(_, id)| layout.directory(id)).collect::<BTreeSet<_>>().len()
 }
 
@@ -36,11 +35,13 @@ const fn is_scarce(watched: usize, limit: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::layout::DEFAULT_DIRECTORIES;
 
     #[test]
     fn the_default_limit_is_enough_for_any_config_of_one_shard() {
         let names: Vec<_> = (0..1000).map(|i| format!("job-{i}").as_str().into()).collect();
-        assert!(!is_scarce(directories(&JobIds::new(&names)), 128));
-        assert!(is_scarce(directories(&JobIds::new(&names[..20])), 64));
+        let watched = |ids: &JobIds| directories(ids, Layout::of(ids, DEFAULT_DIRECTORIES));
+        assert!(!is_scarce(watched(&JobIds::new(&names)), 128));
+        assert!(is_scarce(watched(&JobIds::new(&names[..20])), 64));
     }
 }

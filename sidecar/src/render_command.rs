@@ -10,7 +10,7 @@ use crate::{
     args::RenderArgs,
     assignment::Saved,
     job_ids::JobIds,
-    render::{self, RenderSettings},
+    render::{self, RenderSettings, layout::Layout},
     store::create_directory,
 };
 
@@ -34,11 +34,12 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
         proxy_address: args.proxy_addr.clone(),
         token: Secret::new(DRY_TOKEN),
         target_directory: out.join("targets"),
+        directories: args.target_directories,
         rules: args.rules,
         version: Some(args.prometheus_version),
     };
     let ids = JobIds::new(config.jobs.iter().map(|job| &job.job_name));
-    for (relative, text) in render::target_files(&saved.assignment, &ids) {
+    for (relative, text) in render::target_files(&saved.assignment, &ids, Layout::of(&ids, args.target_directories)) {
         let file = settings.target_directory.join(relative);
         if let Some(directory) = file.parent() {
             create_directory(directory).with_context(|| format!("create {}", directory.display()))?;

@@ -14,7 +14,7 @@ pub const JOB_ID_LABEL: &str = "__meta_kvjob";
 const KEEP_DROPPED_TARGETS_SINCE: PrometheusVersion = PrometheusVersion { major: 2, minor: 47 };
 
 /// Rewrites one job in its place. All that is not the sidecar's stays as it is, fields nobody knows yet included.
-pub(super) fn rewrite(job: &mut Node, ids: &JobIds, layout: &Layout, settings: &RenderSettings) {
+pub(super) fn rewrite(job: &mut Node, ids: &JobIds, layout: Layout, settings: &RenderSettings) {
     let name = job.get("job_name").and_then(Node::text).unwrap_or_default();
     let Some(id) = ids.id(&name.into()).map(str::to_owned) else { return };
     job.retain_keys(|key| !is_ours(key));
@@ -31,8 +31,8 @@ pub(super) fn rewrite(job: &mut Node, ids: &JobIds, layout: &Layout, settings: &
             ("refresh_interval", Node::plain("5m")),
         ])]),
     );
-    job.set("relabel_configs", Node::list(relabel_rules(&id, *layout)));
-    if *layout == Layout::Shared && settings.version.is_some_and(|v| v >= KEEP_DROPPED_TARGETS_SINCE) {
+    job.set("relabel_configs", Node::list(relabel_rules(&id, layout)));
+    if layout.is_shared() && settings.version.is_some_and(|v| v >= KEEP_DROPPED_TARGETS_SINCE) {
         // The neighbours' targets: all but one are not worth the memory.
         job.set("keep_dropped_targets", Node::plain("1"));
     }
@@ -57,7 +57,7 @@ fn is_ours(key: &str) -> bool {
 /// then what travelled under a prefix takes its place. The prefix is `__meta_`, so it is gone afterwards.
 fn relabel_rules(id: &str, layout: Layout) -> Vec<Node> {
     let mut rules = Vec::new();
-    if layout == Layout::Shared {
+    if layout.is_shared() {
         rules.push(Node::map([
             ("action", Node::plain("keep")),
             ("source_labels", Node::list([Node::plain(JOB_ID_LABEL)])),

@@ -1,20 +1,19 @@
 //! Where each job's target file lies, so that Prometheus does not run out of inotify instances.
 //!
 //! Prometheus holds one inotify instance for each distinct `file_sd_configs` entry, of which a user has 128 by default;
-//! a job whose entry gets none has no targets at all. Up to [`OWN_DIRECTORIES`] jobs have a directory, and so an entry,
-//! of their own: a change is then read by that job alone. More jobs share a fixed number of directories.
+//! a job whose entry gets none has no targets at all. Up to a number of jobs, each has a directory, and so an entry, of
+//! its own: a change is then read by that job alone. More jobs share that number of directories.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf};
 
 use narthex_common::fingerprint::Fingerprinter;
 
 use crate::job_ids::JobIds;
 
-/// Up to so many jobs have a directory each: a quarter of the inotify instances that Linux gives a user by default.
-pub const OWN_DIRECTORIES: usize = 32;
-/// How many directories more jobs share. With 16 of them a changed target of 100 jobs cost Prometheus three times the
-/// CPU it costs with a directory each, with one directory sixty times.
-pub const SHARED_DIRECTORIES: u64 = 32;
+/// The directories of a shard that has a machine to itself: a quarter of the inotify instances that Linux gives a user
+/// by default. With 16 of them shared a changed target of 100 jobs cost Prometheus three times the CPU it costs with a
+/// directory each, with one directory sixty times.
+pub const DEFAULT_DIRECTORIES: NonZeroU32 = NonZeroU32::new(32).unwrap();
 
 /// How target files are spread over directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +21,24 @@ pub enum Layout {
     /// Every job has its own directory.
     Own,
     /// Jobs share directories, and pick their own targets out of all that lie there.
-    Shared,
+    Shared {
+        /// How many directories there are.
+        directories: NonZeroU32,
+    },
 }
 
 impl Layout {
-    /// The layout for all jobs of a config.
+    /// The layout for all jobs of a config, with at most so many directories.
     #[must_use]
-    pub fn of(ids: &JobIds) -> Self {
-        if ids.iter().count() <= OWN_DIRECTORIES { Self::Own } else { Self::Shared }
+    pub fn of(ids: &JobIds, directories: NonZeroU32) -> Self {
+        let enough = u32::try_from(ids.iter().count()).is_ok_and(|jobs| jobs <= directories.get());
+        if enough { Self::Own } else { Self::Shared { directories } }
+    }
+
+    /// Whether a directory may hold targets of several jobs.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        matches!(self, Self::Shared { .. })
     }
 
     /// The directory of a job, within the target directory.
@@ -37,10 +46,10 @@ impl Layout {
     pub fn directory(self, id: &str) -> String {
         match self {
             Self::Own => id.to_owned(),
-            Self::Shared => {
+            Self::Shared { directories } => {
                 let mut fingerprint = Fingerprinter::default();
                 let digest = fingerprint.add(id).finish().0;
-                format!("b{:02}", digest % SHARED_DIRECTORIES)
+                format!("b{:02}", digest % u64::from(directories.get()))
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod targets;
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -32,6 +33,8 @@ pub struct RenderSettings {
     pub token: Secret,
     /// Where the target files lie, absolute.
     pub target_directory: PathBuf,
+    /// Over how many directories there they are spread at most.
+    pub directories: NonZeroU32,
     /// What becomes of `rule_files` and `alerting`.
     pub rules: Rules,
     /// The version that is to read the config, once known. A field that some version lacks is written only when the
@@ -42,7 +45,7 @@ pub struct RenderSettings {
 /// The text of the config that the shard's Prometheus runs with.
 #[must_use]
 pub fn config(config: &Config, ids: &JobIds, settings: &RenderSettings) -> String {
-    let layout = Layout::of(ids);
+    let layout = Layout::of(ids, settings.directories);
     let mut tree = config.resolved();
     tree.retain_keys(|key| match key {
         // Their jobs are in the tree already.
@@ -56,7 +59,7 @@ pub fn config(config: &Config, ids: &JobIds, settings: &RenderSettings) -> Strin
     }
     if let Some(jobs) = tree.get_mut("scrape_configs") {
         for node in jobs.items_mut() {
-            job::rewrite(node, ids, &layout, settings);
+            job::rewrite(node, ids, layout, settings);
         }
     }
     format!("# Written by narthex-sidecar from {}. Changes are lost.\n{}", one_line(&config.path), tree.to_yaml())
@@ -65,8 +68,8 @@ pub fn config(config: &Config, ids: &JobIds, settings: &RenderSettings) -> Strin
 /// The target files of an assignment by their path within the target directory. Every job has one, also without
 /// targets; targets of jobs that the config does not have are left out.
 #[must_use]
-pub fn target_files(assignment: &Assignment, ids: &JobIds) -> BTreeMap<PathBuf, String> {
-    targets::files(assignment, ids, &Layout::of(ids))
+pub fn target_files(assignment: &Assignment, ids: &JobIds, layout: Layout) -> BTreeMap<PathBuf, String> {
+    targets::files(assignment, ids, layout)
 }
 
 fn one_line(path: &Path) -> String {

@@ -24,12 +24,12 @@ struct Group<'a> {
     labels: BTreeMap<String, &'a str>,
 }
 
-pub(super) fn files(assignment: &Assignment, ids: &JobIds, layout: &Layout) -> BTreeMap<PathBuf, String> {
+pub(super) fn files(assignment: &Assignment, ids: &JobIds, layout: Layout) -> BTreeMap<PathBuf, String> {
     let twins = https_twins(assignment);
     let mut groups: BTreeMap<&str, Vec<Group<'_>>> = ids.iter().map(|(_, id)| (id, Vec::new())).collect();
     for (id, assigned) in &assignment.targets {
         let Some(job) = ids.id(&assigned.target.job) else { continue };
-        let group = group(assigned, job, *layout, twins.contains(id));
+        let group = group(assigned, job, layout, twins.contains(id));
         groups.entry(job).or_default().push(group);
     }
     groups.into_iter().map(|(job, groups)| (layout.file(job), text(&groups))).collect()
@@ -46,7 +46,7 @@ fn group<'a>(assigned: &'a AssignedTarget, job: &'a str, layout: Layout, is_http
     if is_https_twin {
         labels.insert(final_label(&format!("{PARAM_PREFIX}{SCHEME_PARAM}")), "https");
     }
-    if layout == Layout::Shared {
+    if layout.is_shared() {
         labels.insert(JOB_ID_LABEL.to_owned(), job);
     }
     Group { targets: [target.labels.get(ADDRESS).unwrap_or_default()], labels }

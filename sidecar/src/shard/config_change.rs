@@ -83,7 +83,7 @@ impl<P: PrometheusControl> Shard<P> {
     /// Writes all that Prometheus is to run with, at the start.
     pub(super) fn write_everything(&mut self) -> anyhow::Result<()> {
         self.generated = render::config(&self.loaded.config, &self.ids, &self.render_settings());
-        inotify::warn_when_scarce(&self.ids);
+        inotify::warn_when_scarce(&self.ids, self.layout());
         self.write_target_files().context("write target files")?;
         self.write_generated().context("write the generated config")?;
         if !self.is_lost {
@@ -152,7 +152,7 @@ impl<P: PrometheusControl> Shard<P> {
         if self.is_lost {
             return;
         }
-        let files = render::target_files(&self.saved.assignment, &self.ids);
+        let files = render::target_files(&self.saved.assignment, &self.ids, self.layout());
         if let Err(error) = self.setup.target_files.remove_others(&files) {
             tracing::warn!(%error, "target files of jobs that are gone stay behind");
         }
@@ -166,7 +166,7 @@ impl<P: PrometheusControl> Shard<P> {
     }
 
     fn write_target_files(&self) -> io::Result<()> {
-        let files = render::target_files(&self.saved.assignment, &self.ids);
+        let files = render::target_files(&self.saved.assignment, &self.ids, self.layout());
         if self.is_lost {
             // What is there is all that is left. But a directory that is missing could not be watched.
             return self.setup.target_files.stage_missing(&files)?.put_in_place();

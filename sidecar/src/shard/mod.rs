@@ -12,7 +12,7 @@ mod config_change;
 mod departed;
 mod put;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate, Revision},
@@ -34,7 +34,7 @@ use crate::{
     metrics::ShardMetrics,
     prometheus::{PrometheusControl, PrometheusSeen},
     proxy::Routes,
-    render::RenderSettings,
+    render::{RenderSettings, layout::Layout},
     target_files::TargetFiles,
     targets::TargetTable,
 };
@@ -63,6 +63,8 @@ pub struct ShardSetup {
     pub assignment: PathBuf,
     /// The target files.
     pub target_files: TargetFiles,
+    /// Over how many directories they are spread at most.
+    pub directories: NonZeroU32,
     /// Where Prometheus reaches the proxy.
     pub proxy_address: String,
     /// What Prometheus shows the proxy.
@@ -246,9 +248,15 @@ impl<P: PrometheusControl> Shard<P> {
             proxy_address: self.setup.proxy_address.clone(),
             token: self.setup.token.clone(),
             target_directory: self.setup.target_files.directory.clone(),
+            directories: self.setup.directories,
             rules: self.setup.rules,
             version: self.version,
         }
+    }
+
+    /// Where the jobs' target files lie.
+    fn layout(&self) -> Layout {
+        Layout::of(&self.ids, self.setup.directories)
     }
 
     fn assumed_version(&self) -> PrometheusVersion {

@@ -52,7 +52,7 @@ impl<P: PrometheusControl> Shard<P> {
         let idle_since = next.targets.is_empty().then(|| self.saved.idle_since.unwrap_or(now));
         let next = Saved { assignment: next, idle_since };
 
-        let files = render::target_files(&next.assignment, &self.ids);
+        let files = render::target_files(&next.assignment, &self.ids, self.layout());
         let staged = self.setup.target_files.stage(&files).map_err(PutRefused::NotKept)?;
         assignment::save(&self.setup.assignment, &next).map_err(PutRefused::NotKept)?;
         let changed = staged.len();
@@ -92,7 +92,7 @@ impl<P: PrometheusControl> Shard<P> {
         let failed = std::mem::replace(&mut self.saved, before);
         self.departed.note(&failed.assignment, &self.saved.assignment, clock::now());
         self.tell_routes();
-        let files = render::target_files(&self.saved.assignment, &self.ids);
+        let files = render::target_files(&self.saved.assignment, &self.ids, self.layout());
         let restored = if self.is_lost {
             Ok(())
         } else {

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use narthex_common::assignment::AssignedTarget;
 
 use super::*;
+use crate::render::layout::DEFAULT_DIRECTORIES;
 use crate::{
     prometheus::{ReloadFailed, fake::FakePrometheus},
     store::create_directory,
@@ -48,6 +49,7 @@ impl Fixture {
             output: self.path("prometheus.yml"),
             assignment: self.path("assignment.json"),
             target_files: TargetFiles { directory: self.path("targets"), staging: self.path("staging") },
+            directories: DEFAULT_DIRECTORIES,
             proxy_address: "127.0.0.1:8008".to_owned(),
             token: Secret::new("t"),
             rules: Rules::Drop,

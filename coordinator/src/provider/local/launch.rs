@@ -21,6 +21,7 @@ pub(super) struct Launch {
     config_file: PathBuf,
     prometheus_args: Vec<String>,
     log_level: String,
+    target_directories: u32,
 }
 
 impl Launch {
@@ -43,7 +44,8 @@ impl Launch {
         let config_file = std::path::absolute(&settings.config_file)
             .with_context(|| format!("find {} (flag --config.file)", settings.config_file.display()))?;
         let (prometheus_args, log_level) = (settings.prometheus_args.clone(), settings.log_level.clone());
-        Ok(Self { sidecar, prometheus, config_file, prometheus_args, log_level })
+        let target_directories = target_directories(inotify_instances());
+        Ok(Self { sidecar, prometheus, config_file, prometheus_args, log_level, target_directories })
     }
 
     /// The arguments of one shard's sidecar.
@@ -60,6 +62,7 @@ impl Launch {
             format!("--web.proxy-addr=127.0.0.1:{}", ports.proxy).into(),
             format!("--prometheus.url=http://127.0.0.1:{}", ports.prometheus).into(),
             path("--prometheus.exec=", &self.prometheus),
+            format!("--target-directories={}", self.target_directories).into(),
             format!("--log.level={}", self.log_level).into(),
         ];
         arguments.extend(self.prometheus_args.iter().map(|flag| format!("--prometheus.arg={flag}").into()));
@@ -74,6 +77,22 @@ pub(super) fn runs_with(command_line: &[OsString], arguments: &[OsString]) -> bo
         arguments.iter().filter(|argument| !argument.as_encoded_bytes().starts_with(b"--log.")).cloned().collect()
     };
     what_matters(command_line).ends_with(&what_matters(arguments))
+}
+
+/// Linux gives a user this many inotify instances unless told otherwise.
+const DEFAULT_INOTIFY_INSTANCES: u32 = 128;
+
+/// How many inotify instances this user may have on this machine.
+fn inotify_instances() -> u32 {
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances");
+    limit.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT_INOTIFY_INSTANCES)
+}
+
+/// How many directories of target files one shard may watch: the shards of this machine share its inotify instances,
+/// and a Prometheus that gets none for a directory has none of its targets. A sixteenth for each leaves room for
+/// fifteen shards and for others; more than 32 directories bring nothing.
+fn target_directories(inotify_instances: u32) -> u32 {
+    (inotify_instances / 16).clamp(1, 32)
 }
 
 fn beside_this_binary(name: &str) -> Option<PathBuf> {
@@ -116,6 +135,12 @@ mod tests {
         }
         let other = arguments("/bin/narthex-sidecar --store.path=/d/shard-0 --prometheus.arg=--x --log.level=info");
         assert!(!runs_with(&other, &wanted));
+    }
+
+    #[test]
+    fn the_shards_of_a_machine_share_its_inotify_instances() {
+        assert_eq!(target_directories(DEFAULT_INOTIFY_INSTANCES), 8);
+        assert_eq!((target_directories(1), target_directories(1 << 20)), (1, 32));
     }
 
     #[test]
