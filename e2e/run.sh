@@ -11,6 +11,8 @@ cd "$root"
 log=$root/e2e/.run
 mkdir -p "$log"
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+# Where a test failed is in its message; backtraces of errors only hide it.
+export RUST_LIB_BACKTRACE=0
 bin=${CARGO_TARGET_DIR:-$root/target}/release
 
 say() { printf '\n=== %s\n' "$*"; }

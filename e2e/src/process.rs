@@ -179,7 +179,7 @@ pub fn free_ports(n: u16) -> anyhow::Result<u16> {
     bail!("no {n} consecutive free ports between {FIRST} and {LAST}")
 }
 
-/// A directory for one test, removed unless the test fails.
+/// A directory for one test. Dropped, whatever runs on its files is killed, and it is removed unless the test panics or `$NARTHEX_E2E_KEEP` is set.
 #[derive(Debug)]
 pub struct Workdir(Option<tempfile::TempDir>);
 
@@ -209,14 +209,36 @@ impl Workdir {
     }
 }
 
+/// Kills what still runs on files of a directory: shards outlive a coordinator that was killed.
+fn kill_all_in(dir: &Path) {
+    let needle = dir.as_os_str().as_encoded_bytes();
+    let runs_in_dir = |id: &u32| {
+        std::fs::read(format!("/proc/{id}/cmdline"))
+            .is_ok_and(|line| line.windows(needle.len()).any(|part| part == needle))
+    };
+    // What is killed may just have started another: looked for until there is nothing.
+    for _ in 0..10 {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let found: Vec<u32> = ids.filter(runs_in_dir).collect();
+        if found.is_empty() {
+            return;
+        }
+        for id in found {
+            drop(signal_process(id, Signal::KILL));
+        }
+    }
+}
+
 impl Drop for Workdir {
     fn drop(&mut self) {
+        kill_all_in(self.path());
         if let Some(dir) = self.0.take()
-            && std::thread::panicking()
+            && (std::thread::panicking() || std::env::var_os("NARTHEX_E2E_KEEP").is_some())
         {
             #[expect(clippy::print_stderr, reason = "whoever reads the failed test wants to look there")]
             {
-                eprintln!("the files of the failed test are in {}", dir.keep().display());
+                eprintln!("the files of the test are in {}", dir.keep().display());
             }
         }
     }

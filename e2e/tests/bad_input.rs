@@ -112,7 +112,7 @@ async fn an_unreachable_http_sd_costs_nothing_but_its_own_targets() -> anyhow::R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_half_written_file_keeps_the_loadit_listed_before() -> anyhow::Result<()> {
+async fn a_half_written_file_keeps_the_targets_it_listed_before() -> anyhow::Result<()> {
     let dir = Workdir::new()?;
     let load = Targets::start(2, 50).await?;
     let addresses = load.addresses();
