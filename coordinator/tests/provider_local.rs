@@ -131,7 +131,11 @@ async fn shards_are_started_with_ports_of_their_own() {
     assert!(port(1) >= port(0) + 3 && machine.settings.ports.contains(&port(1)));
 
     let line = fs::read_to_string(format!("/proc/{}/cmdline", machine.sidecar(1))).unwrap();
-    let arguments: Vec<&str> = line.trim_end_matches('\0').split('\0').skip(2).collect();
+    // How many directories a shard may watch follows from this machine's inotify instances.
+    let is_of_this_machine = |argument: &&str| argument.starts_with("--target-directories=");
+    let (of_this_machine, arguments): (Vec<&str>, Vec<&str>) =
+        line.trim_end_matches('\0').split('\0').skip(2).partition(is_of_this_machine);
+    assert_eq!(of_this_machine.len(), 1);
     let path = machine.dir.path().display();
     let expected = [
         format!("--config.file={path}/prometheus.yml"),

@@ -1,6 +1,6 @@
 //! Applying: the differences between what a plan wants and what was observed.
 //!
-//! [`changes`] decides, [`apply`] acts. Nothing here is believed to have happened because it was asked for: the next
+//! [`changes()`] decides, [`apply`] acts. Nothing here is believed to have happened because it was asked for: the next
 //! round looks. That is why the order within a round does not matter. When a move begins, its destination and its
 //! source are told at once; whichever fails is still seen as it is by the next plan, and the source goes on scraping
 //! until a later one lets it go.
