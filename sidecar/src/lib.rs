@@ -6,6 +6,7 @@ pub mod app;
 pub mod args;
 pub mod assignment;
 pub mod base_config;
+mod hop_by_hop;
 pub mod inotify;
 pub mod job_ids;
 pub mod metrics;

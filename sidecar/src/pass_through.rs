@@ -4,22 +4,11 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use crate::prometheus::HttpPrometheus;
-
-/// Headers that are between two neighbours only (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+use crate::{hop_by_hop::remove_hop_by_hop, prometheus::HttpPrometheus};
 
 /// Passes everything on. Requests and answers go through as they stream; a client that goes away ends its request.
 pub fn routes(prometheus: HttpPrometheus) -> Router {
@@ -27,13 +16,13 @@ pub fn routes(prometheus: HttpPrometheus) -> Router {
 }
 
 async fn pass_through(State(prometheus): State<HttpPrometheus>, mut request: Request) -> Response {
-    drop_hop_by_hop(request.headers_mut());
+    remove_hop_by_hop(request.headers_mut());
     // It is made anew from where the request goes.
     request.headers_mut().remove(header::HOST);
     match prometheus.send(request).await {
         Ok(answer) => {
             let mut answer = answer.map(Body::new);
-            drop_hop_by_hop(answer.headers_mut());
+            remove_hop_by_hop(answer.headers_mut());
             answer
         }
         Err(error) => {
@@ -44,22 +33,9 @@ async fn pass_through(State(prometheus): State<HttpPrometheus>, mut request: Req
     }
 }
 
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
     use wiremock::{

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty, Full};
 use hyper::{body::Incoming, ext::ReasonPhrase};
 use tokio::sync::watch;
@@ -15,21 +15,7 @@ use super::{
     routes::{Route, Routes},
     running::RunningScrape,
 };
-use crate::targets::TargetTable;
-
-/// Headers that are meant for the next hop alone (RFC 9110, 7.6.1, with the older ones still seen), and those that are
-/// for the proxy.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+use crate::{hop_by_hop::remove_hop_by_hop, targets::TargetTable};
 
 /// What answers requests.
 #[derive(Clone)]
@@ -108,18 +94,4 @@ fn pass_on(mut scrape: RunningScrape, answer: Response<Incoming>) -> Answer {
         passed_on.extensions_mut().insert(phrase);
     }
     passed_on
-}
-
-/// Removes what is meant for one hop alone: the well-known headers, and those that `Connection` names.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
 }
