@@ -74,6 +74,7 @@ e2e() {
         "${only[@]}" -- --nocapture
 }
 
+e2e/bin/prerequisites.sh
 if [ "${1-}" = e2e ]; then
     "$@"
     exit

@@ -71,17 +71,7 @@ query() { # URL PROMQL: the value of a query with one result, or nothing
 }
 
 # --- what is needed --------------------------------------------------------------------------------------------------
-missing=()
-command -v curl >/dev/null || missing+=(curl ca-certificates)
-command -v cc >/dev/null || missing+=(gcc libc6-dev)
-if [ ${#missing[@]} -gt 0 ]; then
-    command -v apt-get >/dev/null || die "please install: ${missing[*]}"
-    say "installing ${missing[*]} ..."
-    sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-    $sudo apt-get update -qq
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
-command -v cargo >/dev/null || die "cargo is missing: install Rust 1.90 or later (https://rustup.rs)"
+"$root/e2e/bin/prerequisites.sh"
 prometheus=$("$root/e2e/bin/fetch-prometheus.sh" stable | cut -d' ' -f2-)
 prometheus_version=$("$prometheus" --version 2>&1 | sed -n 's/^prometheus, version \([0-9]*\.[0-9]*\).*/\1/p')
 
