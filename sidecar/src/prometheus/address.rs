@@ -24,7 +24,7 @@ impl PrometheusAddress {
     /// # Errors
     /// When it is not of the form `http://HOST:PORT/PREFIX`.
     pub fn parse(text: &str) -> Result<Self, BadPrometheusUrl> {
-        let bad = |why: &str| BadPrometheusUrl { url: text.to_owned(), why: why.to_owned() };
+        let bad = |why: &str| BadPrometheusUrl { url: without_user(text), why: why.to_owned() };
         let url = Url::parse(text).map_err(|e| bad(&e.to_string()))?;
         if url.scheme() != "http" {
             return Err(bad("the sidecar asks by plain http, on the same machine"));
@@ -60,6 +60,17 @@ impl PrometheusAddress {
     }
 }
 
+/// An URL as it may be shown: its user part may hold a password.
+fn without_user(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((before, rest)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://xxxxx@{rest}")
+        }
+        None => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +88,13 @@ mod tests {
         );
         assert_eq!(at("http://127.0.0.1:9090/prom", "/prom/graph"), "http://127.0.0.1:9090/prom/graph");
         assert_eq!(at("http://127.0.0.1:9090/prom", "/promises"), "http://127.0.0.1:9090/prom/promises");
+    }
+
+    #[test]
+    fn a_password_in_a_refused_url_is_not_shown() {
+        let refused = PrometheusAddress::parse("http://me:hunter2@127.0.0.1:9090").unwrap_err();
+        assert!(refused.to_string().starts_with("\"http://xxxxx@127.0.0.1:9090\" is not"), "{refused}");
+        assert!(!format!("{refused:?}").contains("hunter2"));
     }
 
     #[test]
