@@ -152,12 +152,30 @@ impl Drop for RunningScrape {
         if self.ended {
             return;
         }
-        if self.started.elapsed() < self.timeout * RUN_OUT_PERCENT / 100 {
+        if !has_run_out(self.started.elapsed(), self.timeout) {
             self.metrics.ended(Outcome::Cancelled);
             return;
         }
         let reason = "context deadline exceeded";
         let error = if self.answered { reason.to_owned() } else { self.failed_get(reason) };
         self.record(Outcome::Cancelled, Err(error));
+    }
+}
+
+/// Whether a timeout that Prometheus announced has struck. A header may announce any number.
+fn has_run_out(elapsed: Duration, timeout: Duration) -> bool {
+    elapsed >= timeout.saturating_mul(RUN_OUT_PERCENT) / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_hangs_up_near_the_end_of_a_timeout_has_run_out_of_it() {
+        let (elapsed, whole) = (Duration::from_secs(9), Duration::from_secs(10));
+        assert!(has_run_out(elapsed, whole));
+        assert!(!has_run_out(elapsed, whole * 2));
+        assert!(!has_run_out(elapsed, Duration::MAX), "a timeout of any length can be counted with");
     }
 }
