@@ -41,13 +41,16 @@ impl<P: PrometheusControl> Shard<P> {
     async fn take_up(&mut self, loaded: LoadedConfig) -> Result<(), String> {
         let ids = JobIds::new(loaded.config.jobs.iter().map(|job| &job.job_name));
         let generated = render::config(&loaded.config, &ids, &self.render_settings());
-        let is_same = generated == self.generated;
+        // A rule file may have changed, or Prometheus may have refused this very config because of one.
+        let is_for_prometheus = render::names_what_a_reload_reads(&loaded.config, self.setup.rules)
+            || self.config_error.is_some()
+            || generated != self.generated;
         let before = Before {
             loaded: std::mem::replace(&mut self.loaded, loaded),
             ids: std::mem::replace(&mut self.ids, ids),
             generated: std::mem::replace(&mut self.generated, generated),
         };
-        if !is_same {
+        if is_for_prometheus {
             if let Err(error) = self.write_generated().and_then(|()| self.write_target_files()) {
                 self.go_back(before);
                 return Err(format!("write the generated config: {error}"));

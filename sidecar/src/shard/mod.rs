@@ -14,6 +14,7 @@ mod put;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate, Revision},
     config::http_client::Secret,
@@ -159,7 +160,9 @@ impl<P: PrometheusControl> Shard<P> {
         if let Some(error) = &start.error {
             tracing::error!(%error, "the config cannot be used; going on with the last one that worked");
         }
-        let (saved, is_lost) = match assignment::load(&setup.assignment)? {
+        let (saved, is_lost) = match assignment::load(&setup.assignment)
+            .with_context(|| format!("read the assignment {}", setup.assignment.display()))?
+        {
             Found::Saved(saved) => (saved, false),
             Found::Nothing => (Saved { idle_since: Some(clock::now()), ..Saved::default() }, false),
             Found::Damaged { error, moved_to } => {

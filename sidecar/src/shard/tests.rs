@@ -311,6 +311,42 @@ async fn what_only_the_coordinator_minds_needs_no_reload_of_prometheus() {
 }
 
 #[tokio::test]
+async fn a_reload_reaches_prometheus_when_it_may_be_for_the_rule_files_alone() {
+    let fixture = Fixture::new();
+    fs::write(fixture.path("user.yml"), format!("rule_files: [rules.yml]\n{CONFIG}")).unwrap();
+    let mut running = fixture.start();
+    running.shard.reload().await.unwrap();
+    assert_eq!(fixture.prometheus.get().reloaded, 0, "rules are dropped");
+    running.shard.setup.rules = Rules::Keep;
+    running.shard.reload().await.unwrap();
+    fixture.prometheus.set(|p| p.reloaded = 0);
+    running.shard.reload().await.unwrap();
+    assert_eq!(fixture.prometheus.get().reloaded, 1);
+}
+
+#[tokio::test]
+async fn a_config_that_prometheus_has_refused_is_not_in_force_until_it_has_taken_it() {
+    let fixture = Fixture::new();
+    let mut running = fixture.start();
+    let refusal = || Err(ReloadFailed::Refused("no".to_owned()));
+    fixture.prometheus.set(|p| p.reloads = vec![refusal(), refusal(), refusal()]);
+    let seen = PrometheusSeen { config_loaded: Some(Timestamp(2)), ..PrometheusSeen::default() };
+    running.shard.follow(&seen).await;
+    running.shard.reload().await.unwrap_err();
+    assert!(running.state.borrow().config_error.as_ref().unwrap().ends_with(": no"));
+    running.shard.reload().await.unwrap();
+    assert_eq!(running.state.borrow().config_error, None);
+}
+
+#[tokio::test]
+async fn an_assignment_that_cannot_be_read_is_named() {
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.path("assignment.json")).unwrap();
+    let failed = format!("{:#}", fixture.try_start().err().unwrap());
+    assert!(failed.contains("assignment.json: "), "{failed}");
+}
+
+#[tokio::test]
 async fn a_prometheus_that_was_away_when_the_config_changed_is_told_when_it_is_seen_with_the_old_one() {
     let fixture = Fixture::new();
     let mut running = fixture.start();
