@@ -93,11 +93,11 @@ pub struct RunArgs {
     /// The user's prometheus.yml, read and never written.
     #[arg(long = "config.file", default_value = "prometheus.yml", value_name = "FILE")]
     pub config_file: PathBuf,
-    /// Where the API, the metrics and the web page listen.
+    /// Where the API and the metrics listen.
     #[arg(long = "web.address", default_value = "127.0.0.1:9090", value_name = "HOST:PORT")]
     pub web_address: String,
     /// How often a round is run.
-    #[arg(long = "coordinator.interval", default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    #[arg(long = "coordinator.interval", default_value = "10s", value_parser = interval, value_name = "DURATION")]
     pub interval: Duration,
     /// How long the first round waits for the first answer of every job's discovery.
     ///
@@ -198,6 +198,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<PromDuration>().map(PromDuration::to_std).map_err(|error| error.to_string())
 }
 
+fn interval(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|interval| if interval.is_zero() { Err("it must be above 0".into()) } else { Ok(interval) })
+}
+
 fn ports(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
     let (from, to) = text.split_once('-').ok_or("expected FROM-TO, such as 19100-19399")?;
     let port = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is not a port"));
@@ -206,4 +210,17 @@ fn ports(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
         return Err(format!("{from}-{to} has no room for one shard, which needs three ports"));
     }
     Ok(from..=to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_without_a_pause_between_them_are_refused() {
+        let parsed = |value| Cli::try_parse_from(["narthex-coordinator", "--coordinator.interval", value]);
+        assert_eq!(parsed("1s").unwrap().run.interval, Duration::from_secs(1));
+        let error = parsed("0s").unwrap_err().to_string();
+        assert!(error.contains("it must be above 0"), "{error}");
+    }
 }
