@@ -86,7 +86,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let metrics = RoundMetrics::register(&mut registry);
     let (discovery, discovered) =
         DiscoveryManager::start(Arc::clone(&config), version, &mut registry, shutdown.clone());
-    let (known, known_loads) = watch::channel(Arc::new(BTreeSet::new()));
+    let (known, known_loads) = watch::channel(None);
     let probed = ProbeManager::start(
         discovered.clone(),
         known_loads,
@@ -111,6 +111,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let ended = shutdown.clone().wait();
     tokio::pin!(ended);
     tokio::select! {
+        // After a restart the shards know what their targets weigh: none of these is probed.
+        found = rounds.look(clock::now()) => drop(known.send_replace(Some(Arc::new(known_to_shards(&found))))),
+        () = &mut ended => {}
+    }
+    tokio::select! {
         () = first_answers(discovered.clone(), args.sd_init_timeout, &readiness) => {}
         () = &mut ended => {}
     }
@@ -125,7 +130,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         let (discovered, probed) = (Arc::clone(&discovered.borrow()), Arc::clone(&probed.borrow()));
         let snapshot = rounds.run(discovered, probed, clock::now()).await;
         metrics.show(&snapshot);
-        known.send_replace(Arc::new(known_to_shards(&snapshot.observed)));
+        if !snapshot.observed.replicas.is_empty() {
+            // Otherwise the provider could not list the shards. They know what they knew; nothing is probed for that.
+            known.send_replace(Some(Arc::new(known_to_shards(&snapshot.observed))));
+        }
         publish.send_replace(Some(Arc::new(snapshot)));
         readiness.send_replace(Readiness::Ready);
     }

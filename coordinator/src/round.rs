@@ -1,5 +1,9 @@
 //! One round: look, plan, apply, publish.
 
+mod silent;
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Instant};
 
 use narthex_common::{fingerprint::Fingerprint, time::Timestamp};
@@ -9,10 +13,11 @@ use narthex_planner::{
 };
 use tracing::{info, warn};
 
+use self::silent::SilentShards;
 use crate::{
     apply,
     discover::Discovered,
-    observe::{Observer, ShardClient, world_replicas},
+    observe::{Observed, Observer, ShardClient, world_replicas},
     probe::Probed,
     provider::Provider,
     status::Snapshot,
@@ -26,13 +31,21 @@ pub struct Rounds {
     policy: Policy,
     /// Errors of the last round: one that goes on is logged once.
     last_errors: Vec<String>,
+    silent: SilentShards,
 }
 
 impl Rounds {
     /// Rounds over the shards of a provider.
     #[must_use]
     pub fn new(provider: Arc<dyn Provider>, client: Arc<dyn ShardClient>, observer: Observer, policy: Policy) -> Self {
-        Self { provider, client, observer, policy, last_errors: Vec::new() }
+        Self { provider, client, observer, policy, last_errors: Vec::new(), silent: SilentShards::default() }
+    }
+
+    /// Asks the shards what they do, and changes nothing.
+    pub async fn look(&mut self, now: Timestamp) -> Observed {
+        // A provider that cannot list them says so again in the first round, which reports it.
+        let replicas = self.provider.replicas().await.unwrap_or_default();
+        self.observer.observe(replicas, now).await
     }
 
     /// Runs one round.
@@ -60,6 +73,7 @@ impl Rounds {
             warn!("{error}");
         }
         self.last_errors.clone_from(&errors);
+        errors.extend(self.silent.look(&observed));
         Snapshot { at: now, took: began.elapsed(), config, discovered, probed, observed, world, plan, errors }
     }
 }

@@ -21,17 +21,20 @@ use crate::discover::Discovered;
 /// How often a snapshot is published: probes of many targets end in the same moment.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// The targets whose load a shard has measured; none before the shards were asked.
+pub type Measured = Option<Arc<BTreeSet<TargetId>>>;
+
 /// Probes targets whose load nobody knows.
 #[derive(Debug)]
 pub struct ProbeManager;
 
 impl ProbeManager {
     /// Starts probing the active targets of `discovered`, except the `known` ones, whose load a shard has measured.
-    /// At most `concurrency` scrapes (at least one) run at once. Ends at shutdown.
+    /// Until these are told for the first time, nothing is probed. At most `concurrency` scrapes (at least one) run at once. Ends at shutdown.
     #[must_use]
     pub fn start(
         discovered: watch::Receiver<Arc<Discovered>>,
-        known: watch::Receiver<Arc<BTreeSet<TargetId>>>,
+        known: watch::Receiver<Measured>,
         concurrency: usize,
         version: PrometheusVersion,
         registry: &mut Registry,
@@ -44,7 +47,7 @@ impl ProbeManager {
     /// Starts with a prober and metrics of the caller's.
     pub(super) fn start_with(
         prober: Arc<dyn Prober>,
-        (discovered, known): (watch::Receiver<Arc<Discovered>>, watch::Receiver<Arc<BTreeSet<TargetId>>>),
+        (discovered, known): (watch::Receiver<Arc<Discovered>>, watch::Receiver<Measured>),
         concurrency: usize,
         metrics: Metrics,
         shutdown: Shutdown,
@@ -75,7 +78,7 @@ impl ProbeManager {
 struct Probing {
     prober: Arc<dyn Prober>,
     discovered: watch::Receiver<Arc<Discovered>>,
-    known: watch::Receiver<Arc<BTreeSet<TargetId>>>,
+    known: watch::Receiver<Measured>,
     concurrency: usize,
     metrics: Metrics,
     schedule: Schedule,
@@ -116,7 +119,8 @@ impl Probing {
 
     /// Finds out which targets need a probe now.
     async fn look(&mut self) {
-        let (discovered, known) = (Arc::clone(&self.discovered.borrow()), Arc::clone(&self.known.borrow()));
+        let Some(known) = self.known.borrow().clone() else { return };
+        let discovered = Arc::clone(&self.discovered.borrow());
         // Off the async threads: there may be a million targets.
         let Ok(wanted) = tokio::task::spawn_blocking(move || unmeasured(&discovered, &known)).await else { return };
         if self.schedule.want(&wanted, Instant::now()) {

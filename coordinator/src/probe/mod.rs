@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use narthex_common::target::TargetId;
 use narthex_planner::world::KnownLoad;
 
-pub use manager::ProbeManager;
+pub use manager::{Measured, ProbeManager};
 pub use prober::Prober;
 
 /// What probes found, by target. A target that was never probed is absent.

@@ -54,7 +54,7 @@ impl Prober for FakeProber {
 struct Fixture {
     prober: Arc<FakeProber>,
     discovered: watch::Sender<Arc<Discovered>>,
-    known: watch::Sender<Arc<BTreeSet<TargetId>>>,
+    known: watch::Sender<Option<Arc<BTreeSet<TargetId>>>>,
     probed: watch::Receiver<Arc<Probed>>,
     _shutdown: ShutdownTrigger,
 }
@@ -65,7 +65,7 @@ impl Fixture {
     fn start(targets: &[Arc<Target>], concurrency: usize) -> Self {
         let prober = Arc::new(FakeProber::default());
         let (discovered, discovered_receiver) = watch::channel(snapshot(targets));
-        let (known, known_receiver) = watch::channel(Arc::default());
+        let (known, known_receiver) = watch::channel(Some(Arc::default()));
         let (trigger, shutdown) = Shutdown::new();
         for target in targets {
             prober.answers.lock().unwrap().insert(target.id, Ok(ONE));
@@ -168,14 +168,25 @@ async fn what_a_shard_has_measured_is_not_probed() {
     for target in &targets {
         probes.answer(target, Ok(ONE));
     }
-    probes.known.send_replace(Arc::new(BTreeSet::from([targets[0].id])));
+    probes.known.send_replace(Some(Arc::new(BTreeSet::from([targets[0].id]))));
     probes.discovered.send_replace(snapshot(&targets));
     let probed = probes.after(5).await;
     assert_eq!(probed.keys().copied().collect::<Vec<_>>(), [targets[1].id]);
     assert_eq!(probes.asked(&targets[0]), []);
-    probes.known.send_replace(Arc::default());
+    probes.known.send_replace(Some(Arc::default()));
     let probed = probes.after(5).await;
     assert_eq!(probed.len(), 2, "the shard is lost: now nobody knows");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_probed_before_the_shards_were_asked() {
+    let targets = targets(2);
+    let probes = Fixture::start(&targets, 1);
+    probes.known.send_replace(None);
+    assert_eq!(*probes.after(60).await, Probed::new());
+    probes.known.send_replace(Some(Arc::new(BTreeSet::from([targets[0].id]))));
+    assert_eq!(probes.after(5).await.keys().copied().collect::<Vec<_>>(), [targets[1].id]);
+    assert_eq!(probes.asked(&targets[0]), []);
 }
 
 #[tokio::test(start_paused = true)]
