@@ -124,6 +124,20 @@ impl<'w> Draft<'w> {
         &self.unplaced
     }
 
+    /// What a shard carries only until it can be told to forget it.
+    pub(crate) fn load_to_forget(&self, shard: &DraftShard) -> Load {
+        shard.targets.keys().filter(|target| self.is_gone(**target)).map(|target| self.load(*target)).sum()
+    }
+
+    /// Whether a shard will be empty once it has been told.
+    pub(crate) fn holds_only_what_it_will_forget(&self, shard: &DraftShard) -> bool {
+        shard.targets.keys().all(|target| self.is_gone(*target))
+    }
+
+    fn is_gone(&self, target: TargetIx) -> bool {
+        self.entry(target).standing == Standing::Gone
+    }
+
     pub(crate) fn number_of_holders(&self, target: TargetIx) -> u32 {
         self.holders[target.0]
     }

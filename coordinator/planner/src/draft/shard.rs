@@ -148,9 +148,10 @@ impl DraftShard {
         if self.reach == Reach::Open { self.free_of(budget) } else { None }
     }
 
-    /// The room it will have, once it takes targets.
-    pub(crate) fn room_to_come(&self) -> Option<Load> {
-        if self.reach.is_on_its_way() { self.free_of(self.budget) } else { None }
+    /// The room it will have, once it takes targets; by then it will have forgotten some.
+    pub(crate) fn room_to_come(&self, to_forget: Load) -> Option<Load> {
+        let used = self.staying.plus(self.leaving).minus(to_forget);
+        (self.reach.is_on_its_way() && used.fits(self.budget)).then(|| self.budget.minus(used))
     }
 
     fn free_of(&self, budget: Load) -> Option<Load> {

@@ -82,8 +82,8 @@ impl Coming {
             Self { rooms: Rooms::default(), free: Vec::new(), empty: Vec::new(), searched: 0, new: 0, allowed, budget };
         let is_wanted = |ordinal: Ordinal| !draft.view.scalable || ordinal.0 < draft.wanted_shards;
         for shard in draft.shards().iter().filter(|shard| is_wanted(shard.ordinal)) {
-            if let Some(room) = shard.room_to_come() {
-                coming.add(room, shard.targets.is_empty());
+            if let Some(room) = shard.room_to_come(draft.load_to_forget(shard)) {
+                coming.add(room, draft.holds_only_what_it_will_forget(shard));
             }
         }
         let there = u32::try_from(draft.shards().len()).unwrap_or(u32::MAX);

@@ -5,9 +5,12 @@ use std::time::Duration;
 use narthex_planner::{
     policy::Settings,
     reason::{Change, ScaleReason, Unplaced},
+    world::HeldTarget,
 };
 
-use crate::made_up::{NOW, but, gone_quiet, owned, packing, plan, shard, silent_shard, spreading, target, world};
+use crate::made_up::{
+    NOW, but, gone_quiet, owned, packing, plan, series, shard, silent_shard, spreading, target, world,
+};
 
 #[test]
 fn as_many_shards_as_are_needed_are_asked_for_at_once() {
@@ -25,6 +28,18 @@ fn shards_that_are_on_their_way_are_counted() {
     world.replicas[0].wanted_shards = 3;
     let plan = plan(&world, spreading());
     assert_eq!(plan.changes, []);
+    assert_eq!(plan.unplaced[&target(3)], Unplaced::WaitingForShards);
+}
+
+#[test]
+fn a_config_that_makes_other_targets_of_the_same_ones_asks_for_no_shards() {
+    let before = |number| {
+        let (id, held) = owned(number, 3);
+        but(shard([(id, HeldTarget { load: Some(series(60)), ..held })]), |report| report.config_matches = false)
+    };
+    let world = world([(3, 60), (4, 60)], [before(1), before(2)]);
+    let plan = plan(&world, spreading());
+    assert_eq!(plan.changes, [], "shards that have yet to read the config will forget the targets of the old one");
     assert_eq!(plan.unplaced[&target(3)], Unplaced::WaitingForShards);
 }
 
