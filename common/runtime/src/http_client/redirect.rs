@@ -50,7 +50,8 @@ impl Hops {
                 | StatusCode::TEMPORARY_REDIRECT
                 | StatusCode::PERMANENT_REDIRECT
         );
-        let Some(location) = answer.headers().get(header::LOCATION).filter(|_| redirects) else {
+        let location = answer.headers().get(header::LOCATION).filter(|location| redirects && !location.is_empty());
+        let Some(location) = location else {
             return Ok(false);
         };
         let malformed = || ClientError("failed to parse Location header of a redirect".to_owned());
@@ -134,6 +135,7 @@ mod tests {
     fn what_is_no_redirect_or_names_no_place_is_an_answer() {
         let mut hops = Hops::from("http://a.example/".parse().unwrap()).unwrap();
         assert!(!hops.follow(&Response::builder().status(302).body(()).unwrap()).unwrap());
+        assert!(!hops.follow(&Response::builder().status(302).header("location", "").body(()).unwrap()).unwrap());
         assert!(!hops.follow(&Response::builder().status(200).header("location", "/x").body(()).unwrap()).unwrap());
     }
 
