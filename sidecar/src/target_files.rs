@@ -73,15 +73,20 @@ impl TargetFiles {
     /// When something cannot be removed.
     pub fn remove_others(&self, files: &BTreeMap<PathBuf, String>) -> io::Result<()> {
         for entry in fs::read_dir(&self.directory)? {
-            let directory = entry?.path();
+            let entry = entry?;
+            // What else lies there is nobody's here, and nothing that Prometheus reads.
+            if !entry.file_type()?.is_dir() {
+                continue;
+            }
+            let directory = entry.path();
             for entry in fs::read_dir(&directory)? {
                 let path = entry?.path();
                 if path.strip_prefix(&self.directory).is_ok_and(|relative| !files.contains_key(relative)) {
-                    fs::remove_file(path)?;
+                    fs::remove_file(&path).map_err(|e| named("remove", &path, &e))?;
                 }
             }
             if !files.keys().any(|file| self.directory.join(file).starts_with(&directory)) {
-                fs::remove_dir(&directory)?;
+                fs::remove_dir(&directory).map_err(|e| named("remove", &directory, &e))?;
             }
         }
         Ok(())
@@ -172,6 +177,7 @@ mod tests {
         let (_root, target_files) = empty();
         let before = files(&[("b01/j1.json", "one"), ("b01/j2.json", "two"), ("b02/j3.json", "three")]);
         target_files.stage(&before).unwrap().put_in_place().unwrap();
+        fs::write(target_files.directory.join("a-stranger"), "").unwrap();
         let after = files(&[("b01/j1.json", "one")]);
         target_files.remove_others(&after).unwrap();
         assert!(target_files.directory.join("b01/j1.json").exists());
