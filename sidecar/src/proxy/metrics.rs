@@ -25,6 +25,11 @@ pub(super) enum Outcome {
     Refused,
 }
 
+impl Outcome {
+    const ALL: [Self; 6] =
+        [Self::Forwarded, Self::OtherStatus, Self::NoAnswer, Self::BrokenOff, Self::Cancelled, Self::Refused];
+}
+
 impl EncodeLabelValue for Outcome {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         encoder.write_str(match self {
@@ -59,6 +64,10 @@ impl ProxyMetrics {
     /// Metrics that the registry shows.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        for outcome in Outcome::ALL {
+            // From zero, so that the first one of a kind is seen as an increase.
+            drop(metrics.requests.get_or_create(&ByOutcome { outcome }));
+        }
         registry.register(
             "narthex_sidecar_proxy_requests",
             "Requests to the scrape proxy, by how they ended",
@@ -90,5 +99,22 @@ impl ProxyMetrics {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn every_outcome_is_counted_from_zero() {
+        let mut registry = Registry::default();
+        let _metrics = ProxyMetrics::register(&mut registry);
+        let mut shown = String::new();
+        encode(&mut shown, &registry).unwrap();
+        assert_eq!(shown.matches("narthex_sidecar_proxy_requests_total{outcome=").count(), Outcome::ALL.len());
+        assert!(shown.contains("{outcome=\"no_answer\"} 0"), "{shown}");
     }
 }
