@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod render;
 pub mod render_command;
 pub mod report;
+pub mod rule_files;
 pub mod scheme_twins;
 pub mod shard;
 pub mod store;

@@ -17,7 +17,7 @@ use std::{
 
 use narthex_common::{
     assignment::Assignment,
-    config::{Config, http_client::Secret, yaml::Node},
+    config::{Config, http_client::Secret},
     semantics::PrometheusVersion,
 };
 
@@ -63,18 +63,6 @@ pub fn config(config: &Config, ids: &JobIds, settings: &RenderSettings) -> Strin
         }
     }
     format!("# Written by narthex-sidecar from {}. Changes are lost.\n{}", one_line(&config.path), tree.to_yaml())
-}
-
-/// Whether the generated config names files that Prometheus reads or opens when it is told to reload, and only then: a
-/// reload may be because of them.
-#[must_use]
-pub fn names_what_a_reload_reads(config: &Config, rules: Rules) -> bool {
-    let names = |node: &Node, key: &str| node.get(key).is_some();
-    let opens_logs = |node: &Node| names(node, "query_log_file") || names(node, "scrape_failure_log_file");
-    let tree = config.resolved();
-    (rules == Rules::Keep && names(&tree, "rule_files"))
-        || tree.get("global").is_some_and(opens_logs)
-        || tree.get("scrape_configs").is_some_and(|jobs| jobs.items().iter().any(opens_logs))
 }
 
 /// The target files of an assignment by their path within the target directory. Every job has one, also without

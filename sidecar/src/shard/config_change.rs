@@ -12,7 +12,7 @@ use crate::{
     inotify,
     job_ids::JobIds,
     prometheus::{PrometheusControl, PrometheusSeen, ReloadFailed},
-    render,
+    render, rule_files,
 };
 
 /// What is in force until Prometheus has taken the new one.
@@ -41,10 +41,10 @@ impl<P: PrometheusControl> Shard<P> {
     async fn take_up(&mut self, loaded: LoadedConfig) -> Result<(), String> {
         let ids = JobIds::new(loaded.config.jobs.iter().map(|job| &job.job_name));
         let generated = render::config(&loaded.config, &ids, &self.render_settings());
-        // A rule file may have changed, or Prometheus may have refused this very config because of one.
-        let is_for_prometheus = render::names_what_a_reload_reads(&loaded.config, self.setup.rules)
-            || self.config_error.is_some()
-            || generated != self.generated;
+        let rule_files = rule_files::fingerprint(&loaded.config, self.setup.rules);
+        // Prometheus may have refused this very config before, because of a file that it names.
+        let is_for_prometheus =
+            generated != self.generated || rule_files != self.rule_files || self.config_error.is_some();
         let before = Before {
             loaded: std::mem::replace(&mut self.loaded, loaded),
             ids: std::mem::replace(&mut self.ids, ids),
@@ -55,7 +55,7 @@ impl<P: PrometheusControl> Shard<P> {
                 self.go_back(before);
                 return Err(format!("write the generated config: {error}"));
             }
-            self.tell_routes();
+            self.tell_routes_of_both_configs();
             match self.reload_prometheus().await {
                 Ok(()) => self.clean_up(),
                 Err(ReloadFailed::Unreachable(error)) => {
@@ -70,6 +70,7 @@ impl<P: PrometheusControl> Shard<P> {
                 }
             }
         }
+        self.rule_files = rule_files;
         self.remember();
         Ok(())
     }
@@ -86,6 +87,7 @@ impl<P: PrometheusControl> Shard<P> {
     /// Writes all that Prometheus is to run with, at the start.
     pub(super) fn write_everything(&mut self) -> anyhow::Result<()> {
         self.generated = render::config(&self.loaded.config, &self.ids, &self.render_settings());
+        self.rule_files = rule_files::fingerprint(&self.loaded.config, self.setup.rules);
         inotify::warn_when_scarce(&self.ids, self.layout());
         self.write_target_files().context("write target files")?;
         self.write_generated().context("write the generated config")?;

@@ -99,6 +99,8 @@ pub struct Shard<P> {
     ids: JobIds,
     /// The text of the generated config on disk.
     generated: String,
+    /// What the rule files held when Prometheus was last told to read them.
+    rule_files: Fingerprint,
     config_error: Option<String>,
     saved: Saved,
     /// The saved assignment was damaged: the target files are all that is left of it, and stay as they are.
@@ -190,6 +192,7 @@ impl<P: PrometheusControl> Shard<P> {
             loaded: start.loaded,
             ids,
             generated: String::new(),
+            rule_files: Fingerprint::default(),
             saved,
             is_lost,
             departed: Departed::default(),
@@ -281,12 +284,21 @@ impl<P: PrometheusControl> Shard<P> {
     }
 
     fn tell_routes(&self) {
-        let assignment = self.departed.beside(&self.saved.assignment);
         let previous = Arc::clone(&self.routes.borrow());
+        self.routes.send_replace(Arc::new(self.new_routes(&previous)));
+    }
+
+    /// Until Prometheus has taken a new config, it scrapes by the one before: jobs that are to go, too.
+    fn tell_routes_of_both_configs(&self) {
+        let previous = Arc::clone(&self.routes.borrow());
+        self.routes.send_replace(Arc::new(self.new_routes(&previous).beside(&previous)));
+    }
+
+    fn new_routes(&self, previous: &Routes) -> Routes {
+        let assignment = self.departed.beside(&self.saved.assignment);
         let token = self.setup.token.expose();
         let config = &self.loaded.config;
-        let routes = Routes::new(config, &assignment, &self.ids, token, self.assumed_version(), Some(&previous));
-        self.routes.send_replace(Arc::new(routes));
+        Routes::new(config, &assignment, &self.ids, token, self.assumed_version(), Some(previous))
     }
 }
 

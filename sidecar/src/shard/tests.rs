@@ -311,17 +311,20 @@ async fn what_only_the_coordinator_minds_needs_no_reload_of_prometheus() {
 }
 
 #[tokio::test]
-async fn a_reload_reaches_prometheus_when_it_may_be_for_the_rule_files_alone() {
+async fn a_reload_for_a_changed_rule_file_alone_reaches_prometheus_once() {
     let fixture = Fixture::new();
-    fs::write(fixture.path("user.yml"), format!("rule_files: [rules.yml]\n{CONFIG}")).unwrap();
+    fs::write(fixture.path("user.yml"), format!("rule_files: ['*.rules']\n{CONFIG}")).unwrap();
     let mut running = fixture.start();
+    fs::write(fixture.path("a.rules"), "groups: []").unwrap();
     running.shard.reload().await.unwrap();
     assert_eq!(fixture.prometheus.get().reloaded, 0, "rules are dropped");
+
     running.shard.setup.rules = Rules::Keep;
-    running.shard.reload().await.unwrap();
-    fixture.prometheus.set(|p| p.reloaded = 0);
-    running.shard.reload().await.unwrap();
-    assert_eq!(fixture.prometheus.get().reloaded, 1);
+    for (rules, reloaded) in [("groups: []", 1), ("groups: []", 1), ("groups: [{name: g}]", 2)] {
+        fs::write(fixture.path("a.rules"), rules).unwrap();
+        running.shard.reload().await.unwrap();
+        assert_eq!(fixture.prometheus.get().reloaded, reloaded);
+    }
 }
 
 #[tokio::test]

@@ -125,6 +125,15 @@ impl Routes {
         Self { token: Token::new(token), jobs: jobs.collect() }
     }
 
+    /// These routes, and beside them those of jobs that only `others` have.
+    #[must_use]
+    pub fn beside(mut self, others: &Self) -> Self {
+        let mut jobs = others.jobs.clone();
+        jobs.extend(self.jobs);
+        self.jobs = jobs;
+        self
+    }
+
     /// Where a request goes, or why it goes nowhere.
     pub(super) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Route, Refusal> {
         let (Some(authority), Some(asked)) = (uri.authority(), uri.path_and_query()) else {

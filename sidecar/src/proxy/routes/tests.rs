@@ -96,3 +96,12 @@ fn what_is_remembered_of_a_target_outlives_a_new_assignment_but_not_new_metric_r
     assert!(Arc::ptr_eq(&target(&first), &target(&second)));
     assert!(!Arc::ptr_eq(&target(&second), &target(&third)));
 }
+
+#[test]
+fn a_job_that_is_to_go_is_scraped_beside_the_new_ones_and_a_changed_one_by_its_new_settings() {
+    let before = routes(PLAIN, &[("a", "http://old/m"), ("b", "http://host/m")], None);
+    let after = routes("scrape_configs: [{job_name: a}]", &[("a", "http://new/m")], Some(&before)).beside(&before);
+    assert!(goes_to(&after, "b", "http://host/m").is_some());
+    assert!(goes_to(&after, "a", "http://new/m").is_some());
+    assert!(goes_to(&after, "a", "http://old/m").is_none());
+}
