@@ -44,6 +44,14 @@ impl PrometheusVersion {
         self.is_3_or_later()
     }
 
+    /// Whether the `target_label` of `lowercase`, `uppercase`, `keepequal` and `dropequal` may look like a template
+    /// (2.x; it is taken literally), and `replace` by nothing removes a label of the template's own name instead of the
+    /// one the template makes. Seen in 2.42 and no more in 3.5; the change is taken to have come with 3.0.
+    #[must_use]
+    pub const fn confuses_templates_and_targets(self) -> bool {
+        !self.is_3_or_later()
+    }
+
     /// Whether targets carry `__convert_classic_histograms_to_nhcb__` and its like (3.13).
     #[must_use]
     pub const fn has_histogram_labels(self) -> bool {

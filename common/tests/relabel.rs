@@ -44,7 +44,7 @@ fn rules_are_validated_as_prometheus_does_it() {
         if case["config_go_fields"]["action"].is_null() {
             rule.action = None;
         }
-        let validated = rule.validate(names(case)).map_err(|e| e.to_string());
+        let validated = rule.validate(names(case), PrometheusVersion::V3_5).map_err(|e| e.to_string());
         match case["expected_error_contains"].as_str() {
             Some(why) => assert!(validated.clone().unwrap_err().contains(why), "{}: {validated:?}", case["name"]),
             None => assert_eq!(validated, Ok(()), "{}", case["name"]),
@@ -58,7 +58,12 @@ fn legacy_targets_may_contain_variables() {
     for case in data["legacy_target_label_pattern"].as_array().unwrap() {
         let target_label = case["target_label"].as_str().unwrap().to_owned();
         let rule = RelabelConfig { target_label, ..RelabelConfig::default() };
-        assert_eq!(rule.validate(NameValidation::Legacy).is_ok(), case["valid"], "{:?}", rule.target_label);
+        assert_eq!(
+            rule.validate(NameValidation::Legacy, PrometheusVersion::V3_5).is_ok(),
+            case["valid"],
+            "{:?}",
+            rule.target_label
+        );
     }
 }
 
@@ -122,6 +127,19 @@ fn a_rule_without_source_sets_or_removes_a_label() {
 fn a_target_that_is_no_name_is_left_out() {
     let labels = relabeled(&[("a", "x-y")], &[from(&["a"], "(.*)", replace("$1", "z"))]).unwrap();
     assert_eq!(labels.to_string(), r#"{a="x-y"}"#);
+}
+
+#[test]
+fn version_2_does_not_remove_the_label_that_a_template_names() {
+    let rule = from(&["b"], "(.*)", replace("$1", ""));
+    for (version, kept) in [(PrometheusVersion::V2_42, Some("old")), (PrometheusVersion::V3_5, None)] {
+        let rules = Rules::compile(std::slice::from_ref(&rule), NameValidation::Legacy, version).unwrap();
+        let mut labels = LabelsBuilder::default();
+        labels.set("a", "old");
+        labels.set("b", "a");
+        assert!(rules.apply(&mut labels));
+        assert_eq!(labels.get("a"), kept, "{version}");
+    }
 }
 
 #[test]

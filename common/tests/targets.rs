@@ -163,6 +163,14 @@ fn a_target_wins_over_its_group() {
 }
 
 #[test]
+fn a_group_gives_no_target_its_address() {
+    let builder = TargetBuilder::new(settings(), PrometheusVersion::V3_5).unwrap();
+    // What is left of `targets: [""]`.
+    let built = builder.build(&Labels::default(), &labels(&[("__address__", "group:1")]));
+    assert_eq!(error(&built), "no address");
+}
+
+#[test]
 fn a_default_port_is_appended_by_2_x_only() {
     let at = labels(&[("__address__", "a")]);
     let old = target(build(settings(), PrometheusVersion::V2_42, &at));

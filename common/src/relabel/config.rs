@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::names;
-use crate::semantics::NameValidation;
+use crate::semantics::{NameValidation, PrometheusVersion};
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,7 +129,7 @@ impl RelabelConfig {
     ///
     /// # Errors
     /// When it would not; the regex is checked by [`Rules::compile`](super::Rules::compile).
-    pub fn validate(&self, names: NameValidation) -> Result<(), BadRule> {
+    pub fn validate(&self, names: NameValidation, version: PrometheusVersion) -> Result<(), BadRule> {
         let refuse = |why: String| Err(BadRule(why));
         let Some(action) = self.action else {
             return refuse("relabel action cannot be empty".into());
@@ -137,7 +137,7 @@ impl RelabelConfig {
         if action == Action::HashMod && self.modulus == 0 {
             return refuse("relabel configuration for hashmod requires non-zero modulus".into());
         }
-        self.validate_target(action, names)?;
+        self.validate_target(action, names, version)?;
         match action {
             Action::Lowercase | Action::Uppercase | Action::KeepEqual | Action::DropEqual
                 if self.replacement != DEFAULT_REPLACEMENT =>
@@ -170,7 +170,12 @@ impl RelabelConfig {
         }
     }
 
-    fn validate_target(&self, action: Action, names: NameValidation) -> Result<(), BadRule> {
+    fn validate_target(
+        &self,
+        action: Action,
+        names: NameValidation,
+        version: PrometheusVersion,
+    ) -> Result<(), BadRule> {
         let target = &self.target_label;
         let valid = match action {
             Action::Keep | Action::Drop | Action::LabelMap | Action::LabelDrop | Action::LabelKeep => return Ok(()),
@@ -187,6 +192,11 @@ impl RelabelConfig {
                 )));
             }
             Action::Replace if target.contains('$') => names::is_valid_template(target, names),
+            Action::Lowercase | Action::Uppercase | Action::KeepEqual | Action::DropEqual
+                if version.confuses_templates_and_targets() =>
+            {
+                names::is_valid_template(target, names)
+            }
             Action::Replace
             | Action::HashMod
             | Action::Lowercase
@@ -264,16 +274,25 @@ mod tests {
         "labeldrop action requires only 'regex', and no other fields"
     )]
     fn a_bad_rule_is_refused_in_prometheus_words(#[case] rule: RelabelConfig, #[case] why: &str) {
-        assert_eq!(rule.validate(NameValidation::Legacy), Err(BadRule(why.into())));
+        assert_eq!(rule.validate(NameValidation::Legacy, PrometheusVersion::V3_5), Err(BadRule(why.into())));
     }
 
     #[test]
     fn utf8_names_need_only_not_be_empty() {
         let mut rule = rule("replace");
         rule.target_label = "ä-$1".into();
-        assert_eq!(rule.validate(NameValidation::Utf8), Ok(()));
+        assert_eq!(rule.validate(NameValidation::Utf8, PrometheusVersion::V3_5), Ok(()));
         rule.target_label = "ä-".into();
-        assert_eq!(rule.validate(NameValidation::Utf8), Ok(()));
-        assert!(rule.validate(NameValidation::Legacy).is_err());
+        assert_eq!(rule.validate(NameValidation::Utf8, PrometheusVersion::V3_5), Ok(()));
+        assert!(rule.validate(NameValidation::Legacy, PrometheusVersion::V3_5).is_err());
+    }
+
+    #[test]
+    fn version_2_takes_templates_where_it_does_not_fill_them_in() {
+        for action in ["lowercase", "uppercase", "keepequal", "dropequal"] {
+            let rule = RelabelConfig { target_label: "${1}_x".into(), ..rule(action) };
+            assert_eq!(rule.validate(NameValidation::Legacy, PrometheusVersion::V2_42), Ok(()), "{action}");
+            assert!(rule.validate(NameValidation::Legacy, PrometheusVersion::V3_5).is_err(), "{action}");
+        }
     }
 }

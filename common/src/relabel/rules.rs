@@ -26,7 +26,7 @@ pub(super) struct Rule {
 /// An action with what it needs.
 #[derive(Debug)]
 enum Deed {
-    Replace { regex: Matcher, target: Template, replacement: Template, names: NameValidation },
+    Replace { regex: Matcher, target: Template, replacement: Template, names: NameValidation, removes: Option<String> },
     Keep { regex: Matcher },
     Drop { regex: Matcher },
     KeepEqual { target: String },
@@ -98,7 +98,7 @@ impl Rules {
 impl Rule {
     fn compile(config: &RelabelConfig, names: NameValidation, version: PrometheusVersion) -> Result<Self, BadRule> {
         const DEFAULT_REGEX: &str = "(.*)";
-        config.validate(names)?;
+        config.validate(names, version)?;
         let regex = || Matcher::compile(config.regex.as_deref().unwrap_or(DEFAULT_REGEX), version);
         // The regex of a rule that does not use it must be valid nonetheless.
         let checked = |deed| regex().map(|_| deed);
@@ -111,6 +111,7 @@ impl Rule {
                     replacement: regex.template(&config.replacement),
                     regex,
                     names,
+                    removes: version.confuses_templates_and_targets().then_some(target),
                 }
             }
             Action::Keep => Deed::Keep { regex: regex()? },
@@ -138,7 +139,7 @@ impl Rule {
             Deed::Drop { regex } => return !regex.is_match(value),
             Deed::KeepEqual { target } => return labels.get(target).unwrap_or_default() == value,
             Deed::DropEqual { target } => return labels.get(target).unwrap_or_default() != value,
-            Deed::Replace { regex, target, replacement, names } => {
+            Deed::Replace { regex, target, replacement, names, removes } => {
                 if !regex.is_match(value) {
                     return true;
                 }
@@ -147,6 +148,10 @@ impl Rule {
                     return true;
                 }
                 let replacement = regex.expand(replacement, value);
+                if let Some(name) = removes.as_deref().filter(|_| replacement.is_empty()) {
+                    labels.remove(name);
+                    return true;
+                }
                 (CompactString::from(target), CompactString::from(replacement))
             }
             Deed::HashMod { target, modulus } => (target.into(), hash_mod(value, *modulus).into()),

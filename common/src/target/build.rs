@@ -171,7 +171,8 @@ impl Job {
     /// The labels relabeling starts from.
     fn discovered(&self, target: &Labels, group: &Labels) -> Labels {
         let mut labels = LabelsBuilder::from(target);
-        for (name, value) in group.iter() {
+        // A target's own address counts also when it is empty.
+        for (name, value) in group.iter().filter(|(name, _)| *name != labels::ADDRESS) {
             labels.set_default(name, value);
         }
         for (name, value) in &self.defaults {

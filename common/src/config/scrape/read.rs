@@ -111,8 +111,8 @@ fn read_job(
         })?;
         job.fallback_scrape_protocol = Some(fallback);
     }
-    relabel_configs.check(name_validation)?;
-    metric_relabel_configs.check(name_validation)?;
+    relabel_configs.check(name_validation, version)?;
+    metric_relabel_configs.check(name_validation, version)?;
     job.relabel_configs = relabel_configs.rules;
     job.metric_relabel_configs = metric_relabel_configs.rules;
     Ok(job)

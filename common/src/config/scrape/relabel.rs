@@ -35,9 +35,9 @@ impl WrittenRules {
     }
 
     /// Whether Prometheus would take each rule. The regexes were checked when they were read, as Prometheus does.
-    pub(super) fn check(&self, names: NameValidation) -> Result<(), Fault> {
+    pub(super) fn check(&self, names: NameValidation, version: PrometheusVersion) -> Result<(), Fault> {
         for (rule, &line) in self.rules.iter().zip(&self.lines) {
-            rule.validate(names).map_err(|bad| Fault::new(line, bad))?;
+            rule.validate(names, version).map_err(|bad| Fault::new(line, bad))?;
         }
         Ok(())
     }
