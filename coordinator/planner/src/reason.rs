@@ -108,3 +108,15 @@ pub enum Unplaced {
     /// Fewer shards are there than the minimum to begin with.
     BelowMinimum,
 }
+
+impl Unplaced {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::MaybeHeld,
+        Self::LoadUnknown,
+        Self::WaitingForShards,
+        Self::ShardLimit,
+        Self::CannotScale,
+        Self::BelowMinimum,
+    ];
+}

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::AtomicU64;
 
-use narthex_planner::{reason::Change, world::Seen};
+use narthex_planner::{
+    reason::{Change, Unplaced},
+    world::Seen,
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -19,7 +22,7 @@ pub struct RoundMetrics {
     errors: Counter,
     changes: Family<ChangeLabels, Counter>,
     targets: Family<TargetLabels, Gauge>,
-    unplaced: Family<ReplicaLabels, Gauge>,
+    unplaced: Family<UnplacedLabels, Gauge>,
     shards: Family<ShardStateLabels, Gauge>,
     wanted_shards: Family<ReplicaLabels, Gauge>,
     shard_series: Family<ShardLabels, Gauge>,
@@ -51,6 +54,12 @@ struct TargetLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReplicaLabels {
     replica: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnplacedLabels {
+    replica: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,7 +95,7 @@ impl RoundMetrics {
         r.register("round_errors", "What rounds could not do", metrics.errors.clone());
         r.register("changes", "Planned changes by kind", metrics.changes.clone());
         r.register("targets", "Targets by job: active or dropped by relabeling", metrics.targets.clone());
-        r.register("unplaced_targets", "Targets that no shard takes", metrics.unplaced.clone());
+        r.register("unplaced_targets", "Targets that no shard takes, by why", metrics.unplaced.clone());
         r.register("shards", "Shards by state", metrics.shards.clone());
         r.register("wanted_shards", "Shards that there are to be", metrics.wanted_shards.clone());
         r.register("shard_series", "Series a shard keeps, by its last scrapes", metrics.shard_series.clone());
@@ -108,7 +117,11 @@ impl RoundMetrics {
         }
         for (id, plan) in &snapshot.plan.replicas {
             let labels = ReplicaLabels { replica: id.0.clone() };
-            self.unplaced.get_or_create(&labels).set(count(plan.unplaced.len()));
+            for reason in Unplaced::ALL {
+                let unplaced = plan.unplaced.values().filter(|why| **why == reason).count();
+                let labels = UnplacedLabels { replica: id.0.clone(), reason: name_of(reason) };
+                self.unplaced.get_or_create(&labels).set(count(unplaced));
+            }
             self.wanted_shards.get_or_create(&labels).set(i64::from(plan.wanted_shards));
             for change in &plan.changes {
                 self.changes.get_or_create(&ChangeLabels { kind: kind_of(change) }).inc();
@@ -147,6 +160,17 @@ fn kind_of(change: &Change) -> ChangeKind {
         Change::GiveBack { .. } => ChangeKind::give_back,
         Change::Forget { .. } => ChangeKind::forget,
         Change::Scale { .. } => ChangeKind::scale,
+    }
+}
+
+const fn name_of(reason: Unplaced) -> &'static str {
+    match reason {
+        Unplaced::MaybeHeld => "maybe_held",
+        Unplaced::LoadUnknown => "load_unknown",
+        Unplaced::WaitingForShards => "waiting_for_shards",
+        Unplaced::ShardLimit => "shard_limit",
+        Unplaced::CannotScale => "cannot_scale",
+        Unplaced::BelowMinimum => "below_minimum",
     }
 }
 

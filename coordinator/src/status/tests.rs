@@ -15,14 +15,16 @@ use narthex_common::{
     time::Timestamp,
 };
 use narthex_planner::{
-    Plan,
+    Plan, ReplicaPlan,
+    reason::Unplaced,
     world::{KnownLoad, Seen},
 };
 use narthex_runtime::files::Disk;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::{
-    Snapshot,
+    RoundMetrics, Snapshot,
     live::LiveReports,
     shard_summaries,
     targets::{TargetsQuery, targets_view},
@@ -215,4 +217,18 @@ fn a_shard_is_shown_with_what_it_carries() {
     assert_eq!((shard.series, shard.total_series, shard.head_series), (Series(100), Series(101), Some(Series(105))));
     snapshot.config = Fingerprint(1);
     assert_eq!(shard_summaries(&snapshot)[0].state, "config-differs");
+}
+
+#[test]
+fn targets_that_no_shard_takes_are_counted_by_why() {
+    let mut snapshot = snapshot();
+    let unplaced = [(target("a:9100").id, Unplaced::ShardLimit)].into_iter().collect();
+    snapshot.plan.replicas.insert(ReplicaId("replica-0".into()), ReplicaPlan { unplaced, ..ReplicaPlan::default() });
+    let mut registry = Registry::default();
+    RoundMetrics::register(&mut registry).show(&snapshot);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let gauge = |reason| format!("narthex_coordinator_unplaced_targets{{replica=\"replica-0\",reason=\"{reason}\"}}");
+    assert!(text.contains(&format!("{} 1", gauge("shard_limit"))), "{text}");
+    assert!(text.contains(&format!("{} 0", gauge("load_unknown"))), "{text}");
 }
