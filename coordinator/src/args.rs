@@ -23,7 +23,7 @@ pub struct Cli {
 /// Commands that change nothing.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Checks a config or shows what it leads to, without scraping or changing anything.
+    /// Checks a config or shows what it leads to, without scraping or changing anything; no coordinator needs to run.
     #[command(subcommand)]
     Check(CheckCommand),
     /// Shows the shards of a running coordinator: how many targets and series each has.
@@ -33,11 +33,11 @@ pub enum Command {
 /// Which coordinator to ask.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Where the coordinator listens.
-    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    /// Where the coordinator listens (its --web.address).
+    #[arg(long, default_value = "http://127.0.0.1:9090", value_name = "URL")]
     pub url: url::Url,
-    /// How long to wait for its answer.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    /// How long to wait for its answer, such as 500ms or 10s.
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
     /// How to print: a table for people, JSON for programs.
     #[arg(long, value_enum, default_value = "table")]
@@ -47,15 +47,22 @@ pub struct StatusArgs {
 /// What to check.
 #[derive(Debug, Subcommand)]
 pub enum CheckCommand {
-    /// Says whether Prometheus and Narthex would take the config: exit code 0, or 1 with the error.
+    /// Says whether Prometheus and Narthex would take the config: exit code 0, or 1 with what is wrong.
+    ///
+    /// It looks at what `promtool check config` looks at, the files that the config names included (of rule files only
+    /// whether they are there), and at what Narthex cannot do yet.
     Config {
         /// The prometheus.yml.
         file: PathBuf,
-        /// The Prometheus version whose rules apply.
-        #[arg(long = "prometheus-version", default_value = "3.5")]
+        /// The Prometheus version whose rules apply, such as 2.42 or 3.5: that of your shards.
+        #[arg(long = "prometheus-version", default_value = "3.5", value_name = "VERSION")]
         prometheus_version: PrometheusVersion,
     },
-    /// Discovers the targets once and prints them with their labels before and after relabeling.
+    /// Discovers the targets once and prints what would be scraped, what relabeling drops, and what is wrong.
+    ///
+    /// The table shows labels after relabeling, those of dropped targets before it; JSON shows both. A discovery that
+    /// fails or that Narthex does not know is listed under the errors, and the exit code is 0 all the same: 1 means that
+    /// the config cannot be read.
     Targets(CheckTargetsArgs),
 }
 
@@ -64,14 +71,14 @@ pub enum CheckCommand {
 pub struct CheckTargetsArgs {
     /// The prometheus.yml.
     pub file: PathBuf,
-    /// Only this job.
+    /// Only the job of this name; all jobs unless given.
     #[arg(long)]
     pub job: Option<String>,
-    /// The Prometheus version whose rules apply.
-    #[arg(long = "prometheus-version", default_value = "3.5")]
+    /// The Prometheus version whose rules apply, such as 2.42 or 3.5: that of your shards.
+    #[arg(long = "prometheus-version", default_value = "3.5", value_name = "VERSION")]
     pub prometheus_version: PrometheusVersion,
-    /// How long to wait for the first answer of every discovery.
-    #[arg(long, default_value = "5s", value_parser = duration)]
+    /// How long to wait for the first answer of every discovery, such as 500ms or 5s.
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
     /// How to print: a table for people, JSON for programs.
     #[arg(long, value_enum, default_value = "table")]
@@ -93,10 +100,10 @@ pub struct RunArgs {
     /// The user's prometheus.yml, read and never written.
     #[arg(long = "config.file", default_value = "prometheus.yml", value_name = "FILE")]
     pub config_file: PathBuf,
-    /// Where the API and the metrics listen.
+    /// Where the API and the metrics listen. It is Prometheus' own port: choose another one beside a Prometheus.
     #[arg(long = "web.address", default_value = "127.0.0.1:9090", value_name = "HOST:PORT")]
     pub web_address: String,
-    /// How often a round is run.
+    /// How often a round is run: look at discovery and shards, plan, apply. Such as 500ms, 10s or 1m.
     #[arg(long = "coordinator.interval", default_value = "10s", value_parser = interval, value_name = "DURATION")]
     pub interval: Duration,
     /// How long the first round waits for the first answer of every job's discovery.
@@ -104,10 +111,12 @@ pub struct RunArgs {
     /// Afterwards it runs with the jobs that have answered; targets of the others stay where they are.
     #[arg(long = "sd.init-timeout", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub sd_init_timeout: Duration,
-    /// How many targets are probed at once.
+    /// How many targets are probed at once. A target is probed (scraped once by the coordinator) as long as no shard has
+    /// measured its series.
     #[arg(long = "probe.concurrency", default_value_t = 200, value_name = "N")]
     pub probe_concurrency: usize,
-    /// The Prometheus version whose rules targets are built by; the shards' version should be the same.
+    /// The Prometheus version by whose rules the config is read and targets are built, such as 2.42 or 3.5: that of your
+    /// shards.
     #[arg(long = "prometheus.version", default_value = "3.5", value_name = "VERSION")]
     pub prometheus_version: PrometheusVersion,
     /// The shards.
@@ -149,22 +158,27 @@ pub struct ShardArgs {
     /// Who the shards are.
     #[arg(long = "shard.type", value_enum, default_value = "local", value_name = "TYPE")]
     pub kind: ShardType,
-    /// The list of shards for --shard.type=static.
+    /// The list of shards for --shard.type=static, in Kvass' format. It is looked at in every round.
     #[arg(long = "shard.static-file", default_value = "static-shards.yaml", value_name = "FILE")]
     pub static_file: PathBuf,
-    /// Series one shard may hold after metric relabeling: its memory.
+    /// The most series one shard may keep, that is, after metric_relabel_configs: its memory.
+    ///
+    /// A shard whose Prometheus holds a tenth more than this in its head gets no further targets.
     #[arg(long = "shard.max-series", default_value_t = 1_000_000, value_name = "N")]
     pub max_series: u64,
-    /// Series one shard may scrape before metric relabeling: its work. 0 is no limit.
+    /// The most series one shard may scrape, that is, before metric_relabel_configs: its work. 0 is no limit.
     #[arg(long = "shard.max-process-series", default_value_t = 0, value_name = "N")]
     pub max_process_series: u64,
-    /// The most shards of a replica.
+    /// The most shards that a replica is scaled out to.
     #[arg(long = "shard.max-shard", default_value_t = 999_999, value_name = "N")]
     pub max_shard: u32,
-    /// The fewest shards of a replica; targets are assigned only once that many are there.
+    /// The fewest shards of a replica; targets are placed only once that many are there.
     #[arg(long = "shard.min-shard", default_value_t = 0, value_name = "N")]
     pub min_shard: u32,
-    /// How long the last shard must be without targets before it is removed; 0 switches scale-in off.
+    /// How long the last shard must be without targets before it is removed, such as 10m or 3h; 0 switches scale-in off.
+    ///
+    /// Above 0 the lowest shards are filled first and the last one is emptied when its targets fit elsewhere; at 0 targets
+    /// are spread over all shards.
     #[arg(long = "shard.max-idle-time", default_value = "0s", value_parser = duration, value_name = "DURATION")]
     pub max_idle_time: Duration,
 }
@@ -173,19 +187,22 @@ pub struct ShardArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Local shards (--shard.type=local)")]
 pub struct LocalArgs {
-    /// Where the shards keep their configs and data.
+    /// Where the shards keep their configs and data, each in a directory shard-N. One coordinator at a time may use it.
     #[arg(long = "shard.local.data-dir", default_value = "narthex-data", value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// The ports shards may use, three for each: sidecar API, scrape proxy, Prometheus.
+    /// The ports shards may use on 127.0.0.1, three in a row for each: sidecar API, scrape proxy, Prometheus. The default
+    /// is enough for 100 shards.
     #[arg(long = "shard.local.ports", default_value = "19100-19399", value_parser = ports, value_name = "FROM-TO")]
     pub ports: std::ops::RangeInclusive<u16>,
-    /// The prometheus binary that shards run; found on PATH otherwise.
+    /// The prometheus binary that shards run: a path, or a name to be found on PATH.
     #[arg(long = "shard.local.prometheus", default_value = "prometheus", value_name = "PATH")]
     pub prometheus: PathBuf,
-    /// The narthex-sidecar binary; found beside this one or on PATH otherwise.
+    /// The narthex-sidecar binary: a path, or a name to be found on PATH. By default the one beside this binary, or else
+    /// the one on PATH.
     #[arg(long = "shard.local.sidecar", value_name = "PATH")]
     pub sidecar: Option<PathBuf>,
-    /// A flag handed to every shard's Prometheus, such as --storage.tsdb.retention.time=6h; may be repeated.
+    /// A flag handed to every shard's Prometheus, such as --storage.tsdb.retention.time=6h; may be repeated. Shards that
+    /// run with other flags are started anew.
     #[arg(long = "shard.local.prometheus-arg", value_name = "FLAG", allow_hyphen_values = true)]
     pub prometheus_args: Vec<String>,
     /// Stops the shards when the coordinator ends on SIGINT or SIGTERM; otherwise they go on and are adopted by the

@@ -18,7 +18,8 @@ pub(crate) struct Args {
     /// Where the first target listens; the others take the ports after it (any free ones when it is 0).
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9400")]
     listen: String,
-    /// How many targets there are. As many as --target-config lists unless given, or one; 0 only writes certificates.
+    /// How many targets there are. Unless given, as many as --target-config lists, or one; 0 only writes the certificates
+    /// of --tls-self-signed.
     #[arg(long, value_name = "N")]
     targets: Option<usize>,
     /// Where the control API listens: GET /targets, GET and PATCH /targets/{i}. Off unless given.
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     /// Metric names the series are spread over; counters and gauges take turns.
     #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Every target")]
     metrics: u64,
-    /// Labels of each series, besides the one that tells it from the others of its name.
+    /// Labels of each series, besides the one that tells it from the others of its metric name.
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Every target")]
     labels: u32,
     /// Series that each target gains in a minute.
@@ -44,10 +45,11 @@ pub(crate) struct Args {
     /// (a body without end), garbage (a body that is no exposition).
     #[arg(long, value_name = "FAILURE", default_value = "none", help_heading = "Every target")]
     failure: Failure,
-    /// Never compress, even when asked to.
+    /// Never compress, even when asked to. By default answers are gzipped for those who accept that.
     #[arg(long, help_heading = "Every target")]
     no_gzip: bool,
-    /// On paths other than /metrics, add a gauge `loadgen_request_info` with path and parameters as labels.
+    /// On paths other than /metrics, add a gauge `loadgen_request_info` with path and parameters as labels. Off unless
+    /// given.
     #[arg(long, help_heading = "Every target")]
     reflect: bool,
 
@@ -59,12 +61,12 @@ pub(crate) struct Args {
     /// directory, unless they are there.
     #[arg(long, value_name = "DIR")]
     pub(crate) tls_self_signed: Option<PathBuf>,
-    /// Written once everything listens: the targets' addresses, one a line.
+    /// Written once everything listens: the targets' addresses, one a line. Nothing is written unless given.
     #[arg(long, value_name = "PATH")]
     pub(crate) ready_file: Option<PathBuf>,
 
-    /// A filter such as `info` or `narthex_e2e=debug`.
-    #[arg(long, value_name = "FILTER", default_value = "info", help_heading = "Log")]
+    /// What is logged: error, warn, info, debug, trace, or a filter such as narthex_e2e=debug.
+    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Log")]
     pub(crate) log_level: String,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t, help_heading = "Log")]

@@ -36,22 +36,25 @@ pub struct RenderArgs {
     /// The user's prometheus.yml, read and never written.
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: PathBuf,
-    /// The assignment, as GET /api/v1/shard/assignment gives it in `data`, or as a sidecar keeps it on disk.
+    /// The assignment as JSON: assignment.json of a sidecar's --store.path, or what stands in `data` of the answer of
+    /// GET /api/v1/shard/assignment.
     #[arg(long = "assignment", value_name = "FILE")]
     pub assignment: PathBuf,
-    /// Where to write: prometheus.yml, and a directory of target files.
+    /// Where to write: prometheus.yml, and the target files in targets/. Created if it is not there.
     #[arg(long = "out", value_name = "DIR")]
     pub out: PathBuf,
-    /// The Prometheus version that is to run it.
+    /// The Prometheus version that is to run it, such as 2.42 or 3.5.
     #[arg(long = "prometheus.version", default_value = "3.5", value_name = "VERSION")]
     pub prometheus_version: PrometheusVersion,
     /// Whether rule_files and alerting stay in the generated config.
     #[arg(long = "rules", value_enum, default_value = "drop")]
     pub rules: Rules,
-    /// Over how many directories target files are spread at most.
+    /// Over how many directories target files are spread at most. Lower it where many Prometheus servers of one user share
+    /// a machine.
     ///
-    /// Prometheus holds one inotify instance for each, of which Linux gives a user 128 by default; all Prometheus
-    /// servers of a user on one machine share them. Up to so many jobs have a directory of their own.
+    /// Prometheus holds one inotify instance for each, of which Linux gives a user 128 by default (sysctl
+    /// fs.inotify.max_user_instances); a job that gets none has no targets. Up to so many jobs have a directory of their
+    /// own, more jobs share that many.
     #[arg(long = "target-directories", default_value_t = DEFAULT_DIRECTORIES, value_name = "N")]
     pub target_directories: NonZeroU32,
     /// The address of the proxy that the generated config names.
@@ -65,24 +68,28 @@ pub struct RunArgs {
     /// The user's prometheus.yml, read and never written.
     #[arg(long = "config.file", default_value = "prometheus.yml", value_name = "FILE")]
     pub config_file: PathBuf,
-    /// The config that Prometheus is to run with: written here. The default is prometheus.yml in --store.path.
+    /// Where the generated config is written, with which Prometheus is to run. By default prometheus.yml in --store.path.
     #[arg(long = "config.output-file", value_name = "FILE")]
     pub config_output_file: Option<PathBuf>,
-    /// Where everything lives that outlasts a restart: the assignment, the target files, the generated config.
+    /// Where everything lives that outlasts a restart: the assignment, the target files, the generated config, and of a
+    /// Prometheus that --prometheus.exec runs its data and log.
     ///
     /// Prometheus must see it under the same path. The user that runs Prometheus must be the one that runs the sidecar.
     #[arg(long = "store.path", default_value = "narthex-sidecar", value_name = "DIR")]
     pub store_path: PathBuf,
-    /// Where the API for the coordinator and for users listens. What it does not know goes to Prometheus.
+    /// Where the API for the coordinator and for users listens, the `url` of a static list. What it does not know is
+    /// passed on to Prometheus.
     #[arg(long = "web.api-addr", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     pub api_addr: String,
-    /// Where the scrape proxy listens. Only Prometheus needs to reach it.
+    /// Where the scrape proxy listens. Only this shard's Prometheus needs to reach it.
     #[arg(long = "web.proxy-addr", default_value = "127.0.0.1:8008", value_name = "HOST:PORT")]
     pub proxy_addr: String,
-    /// Over how many directories target files are spread at most.
+    /// Over how many directories target files are spread at most. Lower it where many Prometheus servers of one user share
+    /// a machine.
     ///
-    /// Prometheus holds one inotify instance for each, of which Linux gives a user 128 by default; all Prometheus
-    /// servers of a user on one machine share them. Up to so many jobs have a directory of their own.
+    /// Prometheus holds one inotify instance for each, of which Linux gives a user 128 by default (sysctl
+    /// fs.inotify.max_user_instances); a job that gets none has no targets. Up to so many jobs have a directory of their
+    /// own, more jobs share that many.
     #[arg(long = "target-directories", default_value_t = DEFAULT_DIRECTORIES, value_name = "N")]
     pub target_directories: NonZeroU32,
     /// Whether rule_files and alerting stay in the generated config.
@@ -108,7 +115,7 @@ pub struct PrometheusArgs {
     /// Where Prometheus answers. It needs --web.enable-lifecycle, so that it can be told to reload.
     #[arg(long = "prometheus.url", default_value = "http://127.0.0.1:9090", value_name = "URL")]
     pub url: String,
-    /// Run this prometheus binary, and again when it ends.
+    /// Run this prometheus binary, and again when it ends. Unless given, a Prometheus that runs already is told to reload.
     ///
     /// It is started with --config.file, --storage.tsdb.path, --web.listen-address (from --prometheus.url) and
     /// --web.enable-lifecycle. It survives when the sidecar is killed, and is taken over when the sidecar is back.
@@ -117,8 +124,8 @@ pub struct PrometheusArgs {
     /// A further flag for --prometheus.exec, such as --storage.tsdb.retention.time=6h; may be repeated.
     #[arg(long = "prometheus.arg", value_name = "FLAG", allow_hyphen_values = true, requires = "exec")]
     pub args: Vec<String>,
-    /// The version whose rules apply. The default is what the binary or the running Prometheus says, and the rules of
-    /// 3.5 before it has said anything.
+    /// The Prometheus version whose rules apply, such as 2.42 or 3.5. By default the one that the binary or the running
+    /// Prometheus names, and 3.5 before it has said anything.
     #[arg(long = "prometheus.version", value_name = "VERSION")]
     pub fixed_version: Option<PrometheusVersion>,
 }
