@@ -47,7 +47,20 @@ finish() {
         kill -TERM "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
+    # One that was started again by hand, and the shards of one that was killed.
+    end "$run/shards/lock" "--shard.local.data-dir=$run/shards"
+    local shard
+    for shard in "$run"/shards/shard-*; do end "$shard/sidecar.pid" "--store.path=$shard"; done
     exit "$status"
+}
+
+end() { # FILE ARGUMENT: ends the process whose id the file holds, if it was started with the argument, and waits for it
+    local pid
+    pid=$(cat "$1" 2>/dev/null) || return 0
+    while tr '\0' '\n' 2>/dev/null < "/proc/$pid/cmdline" | grep -qxF -e "$2"; do
+        kill -TERM "$pid" 2>/dev/null || true
+        sleep 1
+    done
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -184,4 +197,6 @@ say "       $coordinator_url/api/v1/targets   every target, its series and its s
 say "       $coordinator_url/api/v1/shards    every shard"
 say "       $coordinator_url/metrics          the coordinator's metrics"
 say "Ctrl-C ends everything."
-while alive coordinator "$coordinator"; do sleep 1; done
+while alive targets "$loadgen" && kill -0 "$coordinator" 2>/dev/null; do sleep 1; done
+say "the coordinator ended (its log is $run/coordinator.log); the shards go on scraping. Ctrl-C ends everything."
+while alive targets "$loadgen"; do sleep 1; done
