@@ -33,7 +33,7 @@ impl Log {
         }
     }
 
-    /// The last error that was logged after a position, or else the last line.
+    /// The last error that was logged after a position, or else the last line. Fit to be shown elsewhere.
     pub(super) fn last_error_since(&self, from: u64) -> Option<String> {
         let len = self.len();
         // A log that is shorter than before was put aside meanwhile.
@@ -45,6 +45,40 @@ impl Log {
         let tail = String::from_utf8_lossy(&tail);
         let lines = || tail.lines().map(str::trim).filter(|line| !line.is_empty());
         let is_error = |line: &str| line.contains("level=error") || line.contains("level=ERROR");
-        lines().rev().find(|line| is_error(line)).or_else(|| lines().next_back()).map(str::to_owned)
+        lines().rev().find(|line| is_error(line)).or_else(|| lines().next_back()).map(without_users)
+    }
+}
+
+/// A line without the users of its URLs: Prometheus 2.x logs `remote_write` URLs with their passwords.
+fn without_users(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("://");
+        let authority = part.split(['/', '?', '#', ' ', '"', '\\']).next().unwrap_or_default();
+        match authority.rfind('@') {
+            Some(at) => shown.extend(["xxxxx", &part[at..]]),
+            None => shown.push_str(part),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_prometheus_said_last_is_shown_without_the_passwords_in_it() {
+        for (line, shown) in [
+            (
+                "level=error url=http://me:pass@host:9/w msg=\"a@b\" to=\"https://x:y@z/\"",
+                "level=error url=http://xxxxx@host:9/w msg=\"a@b\" to=\"https://xxxxx@z/\"",
+            ),
+            ("err=\"no such file\" mail=a@b", "err=\"no such file\" mail=a@b"),
+            ("url=http://host/path@2 x", "url=http://host/path@2 x"),
+        ] {
+            assert_eq!(without_users(line), shown);
+        }
     }
 }
