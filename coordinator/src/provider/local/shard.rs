@@ -21,7 +21,7 @@ use super::{
 };
 use crate::provider::ShardAddress;
 
-/// How long a process may take to end. A sidecar gives its Prometheus a minute, and needs a moment itself.
+/// How long a process may take to end. A sidecar gives its Prometheus 70 seconds, and needs a moment itself.
 const END: Duration = Duration::from_secs(75);
 
 /// A sidecar that ran so long had started well: what ended it is something new, and it is started again at once.

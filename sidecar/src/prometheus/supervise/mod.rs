@@ -28,8 +28,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A Prometheus that ran so long had started well: what ended it is something new.
 const RAN_WELL: Duration = Duration::from_secs(60);
-/// How long Prometheus may take to end. Its data is safe in its write-ahead log, whatever happens then.
-const END: Duration = Duration::from_secs(60);
+/// How long Prometheus may take to end: while its remote storage is away, `remote_write` alone takes the first minute.
+/// Its data is safe in its write-ahead log, whatever happens then.
+const END: Duration = Duration::from_secs(70);
 
 /// What to run.
 #[derive(Clone, Debug)]
