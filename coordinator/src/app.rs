@@ -12,6 +12,7 @@ use narthex_runtime::{
     clock,
     files::Disk,
     http_client::install_tls_provider,
+    listen::listen,
     shutdown::Shutdown,
     telemetry,
 };
@@ -69,9 +70,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let version = args.prometheus_version;
     let policy = policy(&args)?;
     let config = Arc::new(load_config(&args.config_file, version)?);
-    let listener = TcpListener::bind(&args.web_address)
-        .await
-        .with_context(|| format!("listen on {} (flag --web.address)", args.web_address))?;
+    let listener = listen(&args.web_address, "--web.address").await?;
     let shutdown = Shutdown::on_signals().context("listen to signals")?;
     let local = match args.shard.kind {
         ShardType::Local => Some(Arc::new(LocalProvider::open(local_settings(&args)?)?)),

@@ -100,7 +100,8 @@ pub struct RunArgs {
     /// The user's prometheus.yml, read and never written.
     #[arg(long = "config.file", default_value = "prometheus.yml", value_name = "FILE")]
     pub config_file: PathBuf,
-    /// Where the API and the metrics listen. It is Prometheus' own port: choose another one beside a Prometheus.
+    /// Where the API and the metrics listen; `:PORT` is every address of this machine. It is Prometheus' own port:
+    /// choose another one beside a Prometheus.
     #[arg(long = "web.address", default_value = "127.0.0.1:9090", value_name = "HOST:PORT")]
     pub web_address: String,
     /// How often a round is run: look at discovery and shards, plan, apply. Such as 500ms, 10s or 1m.

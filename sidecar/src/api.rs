@@ -1,11 +1,11 @@
 //! The API port: report and assignment for the coordinator, reload, health and metrics; all else goes to Prometheus.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, Query, State},
+    body::to_bytes,
+    extract::{Query, Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -18,7 +18,7 @@ use narthex_common::{
 use narthex_runtime::admin::{self, Readiness};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     pass_through,
@@ -29,6 +29,8 @@ use crate::{
 
 /// An assignment of a million targets with long labels is smaller.
 const MAX_ASSIGNMENT: usize = 256 << 20;
+/// How long an update may take to arrive. The coordinator, which waits less, tries again in its next round.
+const PUT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the API answers from.
 #[derive(Clone)]
@@ -37,6 +39,8 @@ pub struct Api {
     pub shard: ShardHandle,
     /// Says how things are.
     pub reporter: Reporter,
+    /// Whose turn it is to put an assignment.
+    pub putting: Arc<Mutex<()>>,
 }
 
 #[derive(Deserialize)]
@@ -59,7 +63,7 @@ pub fn routes(
 ) -> Router {
     let own = Router::new()
         .route(SHARD_REPORT, get(report))
-        .route(SHARD_ASSIGNMENT, get(assignment).put(put_assignment).layer(DefaultBodyLimit::max(MAX_ASSIGNMENT)))
+        .route(SHARD_ASSIGNMENT, get(assignment).put(put_assignment))
         .route(RELOAD, post(reload).put(reload))
         .with_state(api);
     own.merge(admin::routes(metrics, readiness)).fallback_service(pass_through::routes(prometheus))
@@ -74,15 +78,22 @@ async fn assignment(State(api): State<Api>) -> Json<Answer<Arc<Assignment>>> {
     Json(Answer::Success { data })
 }
 
-async fn put_assignment(State(api): State<Api>, body: Bytes) -> Response {
-    let update: AssignmentUpdate = match serde_json::from_slice(&body) {
-        Ok(update) => update,
-        Err(e) => {
-            let error = format!("read the assignment update: {e}");
-            return failed(StatusCode::BAD_REQUEST, ErrorType::BadData, error);
+/// Takes one update at a time: a large one is held in memory while it is read and parsed.
+async fn put_assignment(State(api): State<Api>, request: Request) -> Response {
+    let update = {
+        let _turn = api.putting.lock().await;
+        match tokio::time::timeout(PUT_TIMEOUT, read_update(request)).await {
+            Ok(Ok(update)) => update,
+            Ok(Err(error)) => {
+                let error = format!("read the assignment update: {error:#}");
+                return failed(StatusCode::BAD_REQUEST, ErrorType::BadData, error);
+            }
+            Err(_elapsed) => {
+                let error = format!("the assignment update did not come within {PUT_TIMEOUT:?}");
+                return failed(StatusCode::REQUEST_TIMEOUT, ErrorType::BadData, error);
+            }
         }
     };
-    drop(body);
     match api.shard.put(update).await {
         Ok(Ok(revision)) => Json(Answer::Success { data: InForce { revision } }).into_response(),
         Ok(Err(refused)) => {
@@ -96,6 +107,12 @@ async fn put_assignment(State(api): State<Api>, body: Bytes) -> Response {
         }
         Err(ending) => failed(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Unavailable, ending.to_string()),
     }
+}
+
+async fn read_update(request: Request) -> anyhow::Result<AssignmentUpdate> {
+    let body = to_bytes(request.into_body(), MAX_ASSIGNMENT).await?;
+    // Off the threads that serve scrapes: a large update takes seconds to parse.
+    Ok(tokio::task::spawn_blocking(move || serde_json::from_slice(&body)).await??)
 }
 
 /// As Prometheus answers it: nothing, or the reason as text.

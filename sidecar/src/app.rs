@@ -3,11 +3,11 @@
 //! Start: the store, the ports, the config and the assignment; all that Prometheus reads is written; then the proxy and
 //! the API, then Prometheus. End: Prometheus first, while its scrapes still get through, then the rest.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use narthex_common::semantics::PrometheusVersion;
-use narthex_runtime::{admin::Readiness, shutdown::Shutdown};
+use narthex_runtime::{admin::Readiness, listen::listen, shutdown::Shutdown};
 use prometheus_client::registry::Registry;
 use tokio::{
     net::TcpListener,
@@ -69,7 +69,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let (seen_sender, seen) = watch::channel(PrometheusSeen::default());
     let shard = shard.run(seen.clone()).context("start the shard's thread")?;
     let reporter = Reporter { shard: shard_state, prometheus: seen.clone(), table: Arc::clone(&table) };
-    let api = Api { shard: shard.clone(), reporter };
+    let api = Api { shard: shard.clone(), reporter, putting: Arc::default() };
     let router = api::routes(api, prometheus.clone(), Arc::new(registry), watch::channel(Readiness::Ready).1);
     let proxying = tokio::spawn(proxy::serve(proxy_listener, routes, table, proxy_metrics, serving.clone()));
     let answering = tokio::spawn(serve(api_listener, router, serving.clone()));
@@ -117,14 +117,6 @@ fn setup(
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     real(one) == real(other)
-}
-
-async fn listen(address: &str, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let is_taken = error.kind() == io::ErrorKind::AddrInUse;
-        let why = if is_taken { "address already in use".to_owned() } else { error.to_string() };
-        anyhow!("listen on {address}: {why} (flag {flag})")
-    })
 }
 
 /// The address by which a neighbour reaches a listener.
@@ -196,14 +188,6 @@ async fn end(proxying: JoinHandle<()>, answering: JoinHandle<()>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_busy_port_is_named_with_its_flag() {
-        let busy = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = busy.local_addr().unwrap().to_string();
-        let error = listen(&address, "--web.api-addr").await.unwrap_err().to_string();
-        assert_eq!(error, format!("listen on {address}: address already in use (flag --web.api-addr)"));
-    }
 
     #[test]
     fn prometheus_reaches_a_proxy_that_listens_everywhere_on_this_machine() {

@@ -77,7 +77,8 @@ pub struct RunArgs {
     /// Prometheus must see it under the same path. The user that runs Prometheus must be the one that runs the sidecar.
     #[arg(long = "store.path", default_value = "narthex-sidecar", value_name = "DIR")]
     pub store_path: PathBuf,
-    /// Where the API for the coordinator and for users listens, the `url` of a static list. What it does not know is
+    /// Where the API for the coordinator and for users listens, the `url` of a static list; `:PORT` is every address of
+    /// this machine. What the API does not know is
     /// passed on to Prometheus.
     #[arg(long = "web.api-addr", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     pub api_addr: String,

@@ -5,5 +5,6 @@ pub mod admin;
 pub mod clock;
 pub mod files;
 pub mod http_client;
+pub mod listen;
 pub mod shutdown;
 pub mod telemetry;
