@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use self::silent::SilentShards;
 use crate::{
-    apply,
+    apply::{self, Reloads},
     discover::Discovered,
     observe::{Observed, Observer, ShardClient, world_replicas},
     probe::Probed,
@@ -32,13 +32,22 @@ pub struct Rounds {
     /// Errors of the last round: one that goes on is logged once.
     last_errors: Vec<String>,
     silent: SilentShards,
+    reloads: Reloads,
 }
 
 impl Rounds {
     /// Rounds over the shards of a provider.
     #[must_use]
     pub fn new(provider: Arc<dyn Provider>, client: Arc<dyn ShardClient>, observer: Observer, policy: Policy) -> Self {
-        Self { provider, client, observer, policy, last_errors: Vec::new(), silent: SilentShards::default() }
+        Self {
+            provider,
+            client,
+            observer,
+            policy,
+            last_errors: Vec::new(),
+            silent: SilentShards::default(),
+            reloads: Reloads::default(),
+        }
     }
 
     /// Asks the shards what they do, and changes nothing.
@@ -65,8 +74,9 @@ impl Rounds {
                 info!(%replica, ?change, "planned");
             }
         }
+        let reloads = self.reloads.due(&observed, config, now);
         let changes = apply::changes(&observed, &plan, config, &discovered, &probed);
-        let applied = apply::apply(&*self.client, &*self.provider, &observed, &plan, config, changes).await;
+        let applied = apply::apply(&*self.client, &*self.provider, &observed, &plan, &reloads, changes).await;
         self.observer.expect(&applied);
         errors.extend(applied.errors);
         for error in errors.iter().filter(|error| !self.last_errors.contains(error)) {

@@ -6,19 +6,20 @@
 //! until a later one lets it go.
 
 mod changes;
+mod reloads;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::stream::{self, StreamExt as _};
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate},
-    fingerprint::Fingerprint,
     shard::ReplicaId,
 };
-use narthex_planner::{Plan, world::Seen};
+use narthex_planner::Plan;
 use tracing::info;
+use url::Url;
 
-pub use self::changes::changes;
+pub use self::{changes::changes, reloads::Reloads};
 use crate::{
     observe::{Observed, ObservedShard, Refused, ShardClient},
     provider::{Provider, ShardAddress},
@@ -49,19 +50,19 @@ pub struct Applied {
     pub errors: Vec<String>,
 }
 
-/// Tells the shards and the provider: puts every change at once, reloads shards whose config is another, and asks for
-/// the number of shards that the plan wants.
+/// Tells the shards and the provider: puts every change at once, reloads the shards whose turn it is, and asks for the
+/// number of shards that the plan wants.
 pub async fn apply(
     client: &dyn ShardClient,
     provider: &dyn Provider,
     observed: &Observed,
     plan: &Plan,
-    config: Fingerprint,
+    reloads: &BTreeSet<Url>,
     changes: Vec<ShardChange>,
 ) -> Applied {
     let mut applied = Applied::default();
     put_all(client, changes, &mut applied).await;
-    reload_others(client, observed, config, &mut applied).await;
+    reload_all(client, observed, reloads, &mut applied).await;
     scale_all(provider, observed, plan, &mut applied).await;
     applied
 }
@@ -95,12 +96,12 @@ async fn put_all(client: &dyn ShardClient, changes: Vec<ShardChange>, applied: &
 }
 
 /// Tells every shard that runs another config to read it again: it is the same file, read at another time.
-async fn reload_others(client: &dyn ShardClient, observed: &Observed, config: Fingerprint, applied: &mut Applied) {
+async fn reload_all(client: &dyn ShardClient, observed: &Observed, reloads: &BTreeSet<Url>, applied: &mut Applied) {
     let reloads: Vec<_> = observed
         .replicas
         .iter()
         .flat_map(|replica| replica.shards.iter().map(|shard| (&replica.id, shard)))
-        .filter(|(_, shard)| runs_another_config(shard, config))
+        .filter(|(_, shard)| reloads.contains(&shard.address.url))
         .map(|(replica, shard)| async move { (replica, shard, client.reload(&shard.address.url).await) })
         .collect();
     let answers: Vec<_> = stream::iter(reloads).buffered(TOLD_AT_ONCE).collect().await;
@@ -113,13 +114,6 @@ async fn reload_others(client: &dyn ShardClient, observed: &Observed, config: Fi
                  gets no new targets"
             )),
         }
-    }
-}
-
-fn runs_another_config(shard: &ObservedShard, config: Fingerprint) -> bool {
-    match &shard.seen {
-        Seen::Fresh(state) => state.report.config != config,
-        Seen::Never | Seen::Stale { .. } => false,
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use narthex_common::{
     assignment::{Revision, TargetState},
     config::{Config, Files},
+    fingerprint::Fingerprint,
     job::JobName,
     load::{Load, Series},
     semantics::PrometheusVersion,
@@ -38,6 +39,7 @@ struct Coordinator {
     observer: Observer,
     discovered: Discovered,
     probed: Probed,
+    reloads: Reloads,
 }
 
 struct EmptyConfig;
@@ -84,7 +86,13 @@ fn plan(shards: &[&[(&str, TargetState)]]) -> Plan {
 impl Coordinator {
     fn new(fleet: &Arc<Fleet>, instances: &[&str]) -> Self {
         let observer = Observer::new(Arc::clone(fleet) as Arc<dyn ShardClient>, Duration::from_secs(5));
-        Self { fleet: Arc::clone(fleet), observer, discovered: listed(instances), probed: Probed::new() }
+        Self {
+            fleet: Arc::clone(fleet),
+            observer,
+            discovered: listed(instances),
+            probed: Probed::new(),
+            reloads: Reloads::default(),
+        }
     }
 
     async fn look(&mut self) -> Observed {
@@ -97,7 +105,8 @@ impl Coordinator {
         let observed = self.look().await;
         self.fleet.asked();
         let changes = self.changes(&observed, plan);
-        let applied = apply(&*self.fleet, &*self.fleet, &observed, plan, CONFIG, changes).await;
+        let reloads = self.reloads.due(&observed, CONFIG, Timestamp(1));
+        let applied = apply(&*self.fleet, &*self.fleet, &observed, plan, &reloads, changes).await;
         self.observer.expect(&applied);
         (applied, self.fleet.asked())
     }
@@ -159,7 +168,7 @@ async fn a_shard_that_changed_meanwhile_refuses_and_the_next_round_sees_why() {
     let observed = coordinator.look().await;
     Coordinator::new(&fleet, &["b"]).round(&plan(&[&[("b", Normal)]])).await;
     let changes = coordinator.changes(&observed, &wanted);
-    let applied = apply(&*fleet, &*fleet, &observed, &wanted, CONFIG, changes).await;
+    let applied = apply(&*fleet, &*fleet, &observed, &wanted, &BTreeSet::new(), changes).await;
     assert_eq!(
         applied.errors,
         ["assign targets to shard-0 of replica-0, which has changed since it was asked: the update starts from \
@@ -183,6 +192,21 @@ async fn a_shard_with_another_config_is_told_nothing_but_to_reload() {
 }
 
 #[tokio::test]
+async fn a_shard_that_stays_with_another_config_is_told_again_with_growing_pauses() {
+    let fleet = Fleet::new(1, CONFIG);
+    fleet.with_shard(0, |shard| shard.config = Fingerprint(8));
+    let observed = Coordinator::new(&fleet, &[]).look().await;
+    let mut reloads = Reloads::default();
+    let mut told_at = |config: Fingerprint| -> Vec<i64> {
+        let seconds = 0..=60;
+        seconds.filter(|s| !reloads.due(&observed, config, Timestamp(s * 1000)).is_empty()).collect()
+    };
+    assert_eq!(told_at(CONFIG), [0, 5, 15, 35]);
+    assert_eq!(told_at(Fingerprint(9)), [0, 5, 15, 35], "a new config is told at once");
+    assert!(told_at(Fingerprint(8)).is_empty(), "it runs that one");
+}
+
+#[tokio::test]
 async fn a_new_config_reaches_shards_that_scrape_and_leaves_empty_ones_alone() {
     let old = Fingerprint(6);
     let fleet = Fleet::new(2, old);
@@ -190,7 +214,7 @@ async fn a_new_config_reaches_shards_that_scrape_and_leaves_empty_ones_alone() {
     let wanted = plan(&[&[("a", Normal)], &[]]);
     let observed = coordinator.look().await;
     let changes = changes(&observed, &wanted, old, &coordinator.discovered, &coordinator.probed);
-    apply(&*fleet, &*fleet, &observed, &wanted, old, changes).await;
+    apply(&*fleet, &*fleet, &observed, &wanted, &BTreeSet::new(), changes).await;
 
     fleet.set_config(CONFIG);
     coordinator.round(&wanted).await;
