@@ -171,6 +171,17 @@ fn a_group_gives_no_target_its_address() {
 }
 
 #[test]
+fn a_parameter_that_is_no_label_name_stays_in_the_url_for_2_x() {
+    let settings = TargetSettings { params: [("match[]".into(), vec!["a".into(), "b".into()])].into(), ..settings() };
+    let at = labels(&[("__address__", "a:1")]);
+    for (version, label) in [(PrometheusVersion::V2_42, None), (PrometheusVersion::V3_5, Some("a"))] {
+        let target = target(build(settings.clone(), version, &at));
+        assert_eq!(target.url, "http://a:1/metrics?match%5B%5D=a&match%5B%5D=b", "{version}");
+        assert_eq!(target.labels.get("__param_match[]"), label, "{version}");
+    }
+}
+
+#[test]
 fn a_default_port_is_appended_by_2_x_only() {
     let at = labels(&[("__address__", "a")]);
     let old = target(build(settings(), PrometheusVersion::V2_42, &at));

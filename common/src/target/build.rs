@@ -9,7 +9,7 @@ use crate::{
     config::{PromDuration, ScrapeConfig},
     job::JobName,
     labels::{self, Labels, LabelsBuilder},
-    relabel::{BadRule, RelabelConfig, Rules},
+    relabel::{BadRule, RelabelConfig, Rules, is_valid_label_name},
     semantics::{NameValidation, PrometheusVersion},
 };
 
@@ -209,8 +209,16 @@ impl Job {
         labels.set_default(labels::INSTANCE, address.clone());
         labels.set(labels::ADDRESS, address);
 
+        let all = labels.clone().build();
+        let url = url::of_target(&all, &self.params);
+        // `__param_match[]` is no name that a 2.x server takes from its discovery: the file with it would be refused
+        // whole. It sets the label from `params` itself, which win there.
+        if !self.version.param_labels_win() {
+            labels.retain(|name, _| {
+                !name.starts_with(labels::PARAM_PREFIX) || is_valid_label_name(name, NameValidation::Legacy)
+            });
+        }
         let labels = labels.build();
-        let url = url::of_target(&labels, &self.params);
         Ok(Target::new(self.name.clone(), labels, url))
     }
 }
