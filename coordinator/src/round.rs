@@ -3,17 +3,18 @@
 mod silent;
 #[cfg(test)]
 mod tests;
+mod unplaced;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use narthex_common::{fingerprint::Fingerprint, time::Timestamp};
 use narthex_planner::{
-    Policy, World,
+    Plan, Policy, World,
     world::{JobView, KnownLoad, ReplicaView, TargetView},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use self::silent::SilentShards;
+use self::{silent::SilentShards, unplaced::UnplacedTargets};
 use crate::{
     apply::{self, Reloads},
     discover::Discovered,
@@ -33,6 +34,7 @@ pub struct Rounds {
     last_errors: Vec<String>,
     silent: SilentShards,
     reloads: Reloads,
+    unplaced: UnplacedTargets,
 }
 
 impl Rounds {
@@ -47,6 +49,7 @@ impl Rounds {
             last_errors: Vec::new(),
             silent: SilentShards::default(),
             reloads: Reloads::default(),
+            unplaced: UnplacedTargets::default(),
         }
     }
 
@@ -69,11 +72,7 @@ impl Rounds {
         let observed = Arc::new(self.observer.observe(replicas, now).await);
         let world = world(now, &discovered, &probed, world_replicas(&observed, config));
         let plan = narthex_planner::plan(&world, &self.policy);
-        for (replica, plan) in &plan.replicas {
-            for change in &plan.changes {
-                info!(%replica, ?change, "planned");
-            }
-        }
+        log_changes(&plan);
         let reloads = self.reloads.due(&observed, config, now);
         let changes = apply::changes(&observed, &plan, config, &discovered, &probed);
         let applied = apply::apply(&*self.client, &*self.provider, &observed, &plan, &reloads, changes).await;
@@ -84,7 +83,23 @@ impl Rounds {
         }
         self.last_errors.clone_from(&errors);
         errors.extend(self.silent.look(&observed));
+        errors.extend(self.unplaced.look(&plan));
         Snapshot { at: now, took: began.elapsed(), config, discovered, probed, observed, world, plan, errors }
+    }
+}
+
+/// One line a replica for people, however many targets it is about; each change at debug.
+fn log_changes(plan: &Plan) {
+    for (replica, plan) in &plan.replicas {
+        let mut count = BTreeMap::<&str, usize>::new();
+        for change in &plan.changes {
+            debug!(%replica, ?change, "planned");
+            *count.entry(change.kind()).or_default() += 1;
+        }
+        if !count.is_empty() {
+            let changes = count.iter().map(|(kind, n)| format!("{kind} {n}")).collect::<Vec<_>>().join(", ");
+            info!(%replica, unplaced = plan.unplaced.len(), "planned: {changes}");
+        }
     }
 }
 

@@ -57,6 +57,21 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// What kind of change it is, as a word for logs and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Place { .. } => "place",
+            Self::Move { .. } => "move",
+            Self::Settle { .. } => "settle",
+            Self::GiveBack { .. } => "give_back",
+            Self::Forget { .. } => "forget",
+            Self::Scale { .. } => "scale",
+        }
+    }
+}
+
 /// Why a target moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -220,6 +220,10 @@ impl Running {
         let mut differs = self.published_generation != Some(generation);
         for job in relabeled {
             self.metrics.relabeled(&job.job, job.label_sets, job.new_errors);
+            if let Some(error) = job.targets.errors.first().filter(|_| job.new_errors > 0) {
+                let label_sets = job.targets.errors.len();
+                tracing::warn!(job = %job.job, label_sets, first = error, "label sets that make no target are not scraped");
+            }
             differs |= self.state.accept(job);
         }
         let snapshot = self.state.snapshot();

@@ -1,13 +1,19 @@
-use std::{io, path::Path, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 use narthex_common::{
     config::{Config, Files},
+    labels::Labels,
+    load::{Load, Series},
     semantics::PrometheusVersion,
+    target::Target,
 };
 use narthex_planner::{policy::Settings, world::Seen};
 
 use super::*;
-use crate::observe::fake::{Fleet, Link};
+use crate::{
+    discover::{ActiveTarget, JobTargets},
+    observe::fake::{Fleet, Link},
+};
 
 struct EmptyConfig;
 
@@ -50,6 +56,27 @@ async fn a_shard_that_does_not_answer_is_an_error_of_every_round_until_it_does()
         ),
         "{stale}"
     );
+}
+
+#[tokio::test]
+async fn targets_that_find_no_room_for_lack_of_shards_are_an_error() {
+    let (fleet, mut rounds, discovered) = two_shards();
+    fleet.set_scalable(false);
+    let target =
+        |n: u32| Arc::new(Target::new("job".into(), Labels::default(), format!("http://127.0.0.1:{n}/metrics")));
+    let targets: Vec<Arc<Target>> = (1..=4).map(target).collect();
+    let active = |target: &Arc<Target>| {
+        (target.id, ActiveTarget { target: Arc::clone(target), discovered_labels: Labels::default() })
+    };
+    let job = JobTargets { discovered: true, active: targets.iter().map(active).collect(), ..JobTargets::default() };
+    let jobs = BTreeMap::from([("job".into(), Arc::new(job))]);
+    let discovered = Arc::new(Discovered { jobs, ..(*discovered).clone() });
+    let load = Load { exposed: Series(600_000), kept: Series(600_000) };
+    let probed: Probed = targets.iter().map(|target| (target.id, KnownLoad::Measured(load))).collect();
+    let seen = rounds.run(discovered, Arc::new(probed), Timestamp(0)).await;
+    let expected = "no shard of replica-0 scrapes 2 targets: there is no room for them, and shards of this kind cannot \
+                    be added";
+    assert_eq!(seen.errors, [expected]);
 }
 
 #[tokio::test]

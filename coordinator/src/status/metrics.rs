@@ -2,12 +2,9 @@
 
 use std::sync::atomic::AtomicU64;
 
-use narthex_planner::{
-    reason::{Change, Unplaced},
-    world::Seen,
-};
+use narthex_planner::{reason::Unplaced, world::Seen};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -31,18 +28,7 @@ pub struct RoundMetrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ChangeLabels {
-    kind: ChangeKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "label values are written as the variants are")]
-enum ChangeKind {
-    place,
-    r#move,
-    settle,
-    give_back,
-    forget,
-    scale,
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -115,6 +101,11 @@ impl RoundMetrics {
             self.targets.get_or_create(&labels("active")).set(count(found.active.len()));
             self.targets.get_or_create(&labels("dropped")).set(count(found.dropped.len()));
         }
+        if !snapshot.plan.replicas.is_empty() {
+            // Of a replica that is gone nothing is shown. None at all is a provider that could not list them.
+            self.unplaced.clear();
+            self.wanted_shards.clear();
+        }
         for (id, plan) in &snapshot.plan.replicas {
             let labels = ReplicaLabels { replica: id.0.clone() };
             for reason in Unplaced::ALL {
@@ -124,7 +115,7 @@ impl RoundMetrics {
             }
             self.wanted_shards.get_or_create(&labels).set(i64::from(plan.wanted_shards));
             for change in &plan.changes {
-                self.changes.get_or_create(&ChangeLabels { kind: kind_of(change) }).inc();
+                self.changes.get_or_create(&ChangeLabels { kind: change.kind() }).inc();
             }
         }
         self.show_shards(snapshot);
@@ -149,17 +140,6 @@ impl RoundMetrics {
             self.shard_series.get_or_create(&labels).set(i64::try_from(shard.series.0).unwrap_or(i64::MAX));
             self.shard_targets.get_or_create(&labels).set(count(shard.targets));
         }
-    }
-}
-
-fn kind_of(change: &Change) -> ChangeKind {
-    match change {
-        Change::Place { .. } => ChangeKind::place,
-        Change::Move { .. } => ChangeKind::r#move,
-        Change::Settle { .. } => ChangeKind::settle,
-        Change::GiveBack { .. } => ChangeKind::give_back,
-        Change::Forget { .. } => ChangeKind::forget,
-        Change::Scale { .. } => ChangeKind::scale,
     }
 }
 

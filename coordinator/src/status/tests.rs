@@ -232,3 +232,23 @@ fn targets_that_no_shard_takes_are_counted_by_why() {
     assert!(text.contains(&format!("{} 1", gauge("shard_limit"))), "{text}");
     assert!(text.contains(&format!("{} 0", gauge("load_unknown"))), "{text}");
 }
+
+#[test]
+fn a_replica_that_is_gone_is_not_shown_in_metrics() {
+    let mut registry = Registry::default();
+    let metrics = RoundMetrics::register(&mut registry);
+    let planned = |replica: &str| {
+        let replicas = BTreeMap::from([(ReplicaId(replica.into()), ReplicaPlan::default())]);
+        Snapshot { plan: Plan { replicas }, ..snapshot() }
+    };
+    let shown = |snapshot: &Snapshot| {
+        metrics.show(snapshot);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text.lines().filter(|line| line.contains("wanted_shards{")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let wanted = |replica: &str| [format!("narthex_coordinator_wanted_shards{{replica=\"{replica}\"}} 0")];
+    assert_eq!(shown(&planned("old")), wanted("old"));
+    assert_eq!(shown(&planned("new")), wanted("new"));
+    assert_eq!(shown(&snapshot()), wanted("new"), "a provider that cannot list them is no news");
+}
