@@ -111,6 +111,7 @@ impl Awkward {
             (r#"up{instance="my own name"}"#, 1.0),
             (r#"count({__name__="collisions",exported_exported_job="exposed"})"#, 1.0),
             (r#"count({__name__="collisions",job="exposed"})"#, 1.0),
+            (r#"up{job="federate"}"#, 1.0),
             (r#"up{job="basic"}"#, 1.0),
             (r#"up{job="bearer"}"#, 1.0),
             (r#"up{job="tls"}"#, 1.0),
