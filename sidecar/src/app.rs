@@ -75,13 +75,21 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let answering = tokio::spawn(serve(api_listener, router, serving.clone()));
     tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));
     tokio::spawn(show(seen, metrics.clone()));
-    reload_on_sighup(shard)?;
+    reload_on_sighup(shard.clone())?;
 
-    if let Some(program) = args.prometheus.exec {
-        let launch = Launch { program, address, config: output, args: args.prometheus.args };
-        Supervisor::new(launch, &store, metrics.prometheus_starts()).run(shutdown).await;
-    } else {
-        shutdown.wait().await;
+    let told_to_end = async {
+        if let Some(program) = args.prometheus.exec {
+            let launch = Launch { program, address, config: output, args: args.prometheus.args };
+            Supervisor::new(launch, &store, metrics.prometheus_starts()).run(shutdown).await;
+        } else {
+            shutdown.wait().await;
+        }
+    };
+    tokio::select! {
+        () = told_to_end => {}
+        // Alive without its shard it would refuse every assignment for ever. Whoever starts it again takes over the
+        // Prometheus that goes on meanwhile.
+        () = shard.gone() => bail!("the shard has ended abnormally, see the panic above; start the sidecar again"),
     }
     end_serving.trigger();
     end(proxying, answering).await;

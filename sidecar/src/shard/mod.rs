@@ -143,6 +143,11 @@ impl ShardHandle {
         self.ask(Command::Reload).await
     }
 
+    /// Waits until the shard is gone, which before the end of the process it only is when it panicked.
+    pub async fn gone(&self) {
+        self.0.closed().await;
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Ending> {
         let (answer, answered) = oneshot::channel();
         self.0.send(command(answer)).await.map_err(|_| Ending)?;
