@@ -1,7 +1,11 @@
 //! A coordinator killed at any moment costs one more round: no target moves because of it, and none is lost.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
+use anyhow::Context as _;
 use narthex_e2e::{
     cluster::{Coordinator, Settings, eventually},
     process::{Release, Workdir},
@@ -24,31 +28,49 @@ async fn placement(coordinator: &Coordinator) -> anyhow::Result<BTreeMap<String,
         .collect())
 }
 
+/// Waits until every one of so many targets has a shard and is up.
+async fn all_placed(coordinator: &Coordinator, targets: usize) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let what = format!("{targets} targets have shards and are up");
+    eventually(&what, Duration::from_secs(60), || async {
+        let placed = placement(coordinator).await?;
+        let up = coordinator.active_targets().await?.iter().filter(|target| target["health"] == "up").count();
+        Ok((placed.len() == targets && up == targets).then_some(placed))
+    })
+    .await
+    .with_context(|| coordinator.process.output())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_target_moves_and_none_is_lost_when_the_coordinator_is_killed_in_the_middle_of_a_scale_out()
 -> anyhow::Result<()> {
     let dir = Workdir::new()?;
     let load = Targets::start(TARGETS, 1000).await?;
-    let config = dir.write("prometheus.yml", &one_job(&load.addresses()))?;
-    // Three targets a shard: four shards.
+    let addresses = load.addresses();
+    let list = |targets: &[String]| format!(r#"[{{"targets": {targets:?}}}]"#);
+    dir.write("targets.json", &list(&addresses[..TARGETS / 2]))?;
+    let config = dir.write(
+        "prometheus.yml",
+        "global: {scrape_interval: 1s}\nscrape_configs:\n  - job_name: load\n    file_sd_configs: [{files: [targets.json]}]\n",
+    )?;
+    // Three targets a shard: two shards for the first half, four for all.
     let settings = Settings::new(dir.path(), &config, Release::V2_42, &["--shard.max-series=3500"])?;
     let mut coordinator = Coordinator::start(settings).await?;
+    let before = all_placed(&coordinator, TARGETS / 2).await?;
 
-    let before = eventually("some shards, but not all, have targets", Duration::from_secs(60), || async {
-        let placed = placement(&coordinator).await?;
-        Ok((!placed.is_empty()).then_some(placed))
-    })
-    .await?;
+    dir.write("targets.json", &list(&addresses))?;
+    let third_shard = dir.path().join("shards/shard-2");
+    let began = Instant::now();
+    while !third_shard.exists() {
+        anyhow::ensure!(began.elapsed() < Duration::from_secs(30), "no scale-out: {}", coordinator.process.output());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     coordinator.process.kill()?;
-    show(format!("killed with {} of {TARGETS} targets placed: {before:?}", before.len()));
+    let there = std::fs::read_dir(dir.path().join("shards"))?.flatten();
+    let there = there.filter(|entry| entry.file_name().to_string_lossy().starts_with("shard-")).count();
+    show(format!("killed with {there} of 4 shards there and {} of {TARGETS} targets placed", before.len()));
 
     let coordinator = coordinator.restart().await?;
-    let after = eventually("every target has a shard and is up", Duration::from_secs(60), || async {
-        let placed = placement(&coordinator).await?;
-        let up = coordinator.active_targets().await?.iter().filter(|target| target["health"] == "up").count();
-        Ok((placed.len() == TARGETS && up == TARGETS).then_some(placed))
-    })
-    .await?;
+    let after = all_placed(&coordinator, TARGETS).await?;
     for (target, shards) in &before {
         assert_eq!(after.get(target), Some(shards), "{target} moved although it had a shard");
     }
@@ -57,18 +79,7 @@ async fn no_target_moves_and_none_is_lost_when_the_coordinator_is_killed_in_the_
     }
     assert_eq!(coordinator.shards().await?.len(), 4);
 
-    let coordinator = coordinator.restart().await?;
-    let again = eventually("the second restart sees every target", Duration::from_secs(60), || async {
-        let placed = placement(&coordinator).await?;
-        Ok((placed.len() == TARGETS).then_some(placed))
-    })
-    .await?;
+    let again = all_placed(&coordinator.restart().await?, TARGETS).await?;
     assert_eq!(again, after, "a restart moves nothing");
     Ok(())
-}
-
-fn one_job(addresses: &[String]) -> String {
-    format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: load\n    static_configs:\n      - targets: {addresses:?}\n"
-    )
 }
