@@ -71,6 +71,28 @@ impl Machine {
     }
 }
 
+/// Shards outlive their coordinator; here they end with the test.
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let needle = self.dir.path().to_string_lossy().into_owned();
+        let is_mine = |pid: &i32| {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&needle))
+        };
+        // One that is killed may just have started another.
+        for _ in 0..10 {
+            let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let pids: Vec<i32> =
+                processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_mine).collect();
+            if pids.is_empty() {
+                break;
+            }
+            for pid in pids.into_iter().filter_map(Pid::from_raw) {
+                drop(kill_process(pid, Signal::KILL));
+            }
+        }
+    }
+}
+
 fn pid(file: &Path) -> i32 {
     fs::read_to_string(file).unwrap().trim().parse().unwrap()
 }
