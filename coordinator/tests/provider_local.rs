@@ -87,7 +87,8 @@ impl Drop for Machine {
                 break;
             }
             for pid in pids.into_iter().filter_map(Pid::from_raw) {
-                drop(kill_process(pid, Signal::KILL));
+                // Gone already is just as well.
+                kill_process(pid, Signal::KILL).ok();
             }
         }
     }
