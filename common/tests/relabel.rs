@@ -10,7 +10,7 @@ mod conformance;
 use std::path::Path;
 
 use narthex_common::{
-    config::{Config, ScrapeConfig},
+    config::{Config, ScrapeConfig, yaml},
     labels::{Labels, LabelsBuilder},
     relabel::{Action, RelabelConfig, Rules},
     semantics::{NameValidation, PrometheusVersion},
@@ -72,6 +72,26 @@ fn job_with(relabel_configs: &str) -> ScrapeConfig {
     let text = format!("scrape_configs:\n- job_name: job\n  relabel_configs:{relabel_configs}\n");
     let files = config_support::Memory::of([("/prometheus.yml", text)]);
     Config::load(Path::new("/prometheus.yml"), &files, PrometheusVersion::V3_5).unwrap().jobs.remove(0)
+}
+
+#[test]
+fn rules_mean_the_same_after_they_were_written_again() {
+    let Some(cases) = conformance::read("relabel.json") else { return };
+    for case in cases["yaml_roundtrip"].as_array().unwrap() {
+        let rule = yaml::read(case["yaml"].as_str().unwrap()).unwrap();
+        let text = |rule: yaml::Node| yaml::Node::list([rule]).to_yaml();
+        let (once, twice) = (text(rule.clone()), text(yaml::read(&rule.to_yaml()).unwrap()));
+        assert_eq!(once, twice, "{case}");
+        let indented: String = once.lines().map(|line| format!("\n  {line}")).collect();
+        let job = job_with(&indented);
+        let written = job.node.get("relabel_configs").unwrap().items()[0].to_yaml();
+        assert_eq!(yaml::read(&written).unwrap().to_yaml(), rule.to_yaml(), "{case}");
+        for (field, value) in
+            [("separator", &job.relabel_configs[0].separator), ("replacement", &job.relabel_configs[0].replacement)]
+        {
+            assert_eq!(rule.get(field).and_then(yaml::Node::text), Some(value.as_str()), "{field} of {case}");
+        }
+    }
 }
 
 #[test]

@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "what tests share fails the test")]
 
 #[cfg(test)]
+mod config_support;
+#[cfg(test)]
 mod conformance;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
+use config_support::{Memory, prometheus_3};
 use narthex_common::{
-    config::PromDuration,
+    config::{Config, PromDuration},
     job::JobName,
     labels::Labels,
     relabel::{Action, RelabelConfig},
@@ -140,6 +143,25 @@ fn a_bad_target_does_not_drop_its_group() {
         let active = built.iter().filter(|built| matches!(built, Built::Active { .. })).count();
         assert_eq!(active as u64, case["expected_target_count"].as_u64().unwrap());
         assert_eq!(error(&built[0]), "no address");
+    }
+}
+
+#[test]
+fn a_job_that_keeps_or_drops_labels_may_lose_its_addresses() {
+    let Some(cases) = conformance::read("target_labels.json") else { return };
+    for case in cases["label_keep_drop"].as_array().unwrap() {
+        let path = Path::new("/prometheus.yml");
+        let files = Memory::of([("/prometheus.yml", case["config_yaml"].as_str().unwrap())]);
+        let config = Config::load(path, &files, prometheus_3()).unwrap();
+        let builder = TargetBuilder::new(&config.jobs[0], prometheus_3()).unwrap();
+        let built = builder.build(&conformance::labels(&case["target_labels"]), &Labels::default());
+        // Which instance of which group it is, the caller knows.
+        let failure =
+            case["expected_failure"].as_str().map(|text| text.strip_prefix("instance 0 in group : ").unwrap());
+        match failure {
+            Some(failure) => assert_eq!(error(&built), failure, "{case}"),
+            None => assert!(matches!(built, Built::Active { .. }), "{case}: {built:?}"),
+        }
     }
 }
 
