@@ -78,8 +78,7 @@ pub struct RunArgs {
     #[arg(long = "store.path", default_value = "narthex-sidecar", value_name = "DIR")]
     pub store_path: PathBuf,
     /// Where the API for the coordinator and for users listens, the `url` of a static list; `:PORT` is every address of
-    /// this machine. What the API does not know is
-    /// passed on to Prometheus.
+    /// this machine. What the API does not know is passed on to Prometheus.
     #[arg(long = "web.api-addr", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     pub api_addr: String,
     /// Where the scrape proxy listens. Only this shard's Prometheus needs to reach it.
