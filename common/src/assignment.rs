@@ -11,6 +11,7 @@ use crate::{
     fingerprint::Fingerprint,
     load::Load,
     target::{Target, TargetId},
+    time::Timestamp,
 };
 
 /// The version of an assignment. 0 is the empty assignment of a shard that never got one.
@@ -44,6 +45,9 @@ pub struct AssignedTarget {
     pub target: Target,
     /// Whether it is here to stay.
     pub state: TargetState,
+    /// Since when it is in that state here, by the coordinator's clock; none when an older coordinator assigned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The load the coordinator planned with, known to the shard before its first scrape.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
@@ -182,7 +186,7 @@ mod tests {
     fn assigned(instance: &str, state: TargetState) -> AssignedTarget {
         let labels = [("instance", instance)].into_iter().collect();
         let target = Target::new("job".into(), labels, format!("http://{instance}/metrics"));
-        AssignedTarget { target, state, load: None }
+        AssignedTarget { target, state, since: None, load: None }
     }
 
     fn assignment(revision: u64, targets: &[AssignedTarget]) -> Assignment {

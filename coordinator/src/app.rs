@@ -158,7 +158,6 @@ fn policy(args: &RunArgs) -> anyhow::Result<Policy> {
     let shard = &args.shard;
     let settings = policy::Settings {
         max_series: Series(shard.max_series),
-        max_process_series: Some(Series(shard.max_process_series)).filter(|limit| *limit != Series::ZERO),
         min_shards: shard.min_shard,
         max_shards: shard.max_shard,
         max_idle_time: Some(shard.max_idle_time).filter(|time| !time.is_zero()),

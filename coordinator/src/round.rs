@@ -74,7 +74,7 @@ impl Rounds {
         let plan = narthex_planner::plan(&world, &self.policy);
         log_changes(&plan);
         let reloads = self.reloads.due(&observed, config, now);
-        let changes = apply::changes(&observed, &plan, config, &discovered, &probed);
+        let changes = apply::changes(&observed, &plan, config, &discovered, now);
         let applied = apply::apply(&*self.client, &*self.provider, &observed, &plan, &reloads, changes).await;
         self.observer.expect(&applied);
         errors.extend(applied.errors);
@@ -117,10 +117,18 @@ pub fn world(now: Timestamp, discovered: &Discovered, probed: &Probed, replicas:
         targets: discovered
             .jobs
             .iter()
-            .flat_map(|(job, found)| found.active.keys().map(move |id| (*id, job)))
-            .map(|(id, job)| {
+            .flat_map(|(job, found)| found.active.iter().map(move |(id, active)| (*id, job, active)))
+            .map(|(id, job, active)| {
                 let probed = probed.get(&id).copied().unwrap_or(KnownLoad::Unknown);
-                (id, TargetView { job: job.clone(), probed })
+                (
+                    id,
+                    TargetView {
+                        job: job.clone(),
+                        interval: active.target.interval().unwrap_or_default(),
+                        since: now,
+                        probed,
+                    },
+                )
             })
             .collect(),
         replicas,

@@ -57,7 +57,7 @@ mod tests {
             .map(|(job, url)| {
                 let labels = Labels::from_iter([("__scheme__", url.split(':').next().unwrap())]);
                 let target = Target::new((*job).into(), labels, (*url).into());
-                (target.id, AssignedTarget { target, state: TargetState::Normal, load: None })
+                (target.id, AssignedTarget { target, state: TargetState::Normal, since: None, load: None })
             })
             .collect();
         Assignment { targets, ..Assignment::default() }

@@ -211,7 +211,7 @@ mod tests {
     fn assigned(instance: &str) -> AssignedTarget {
         let labels = [("instance", instance)].into_iter().collect();
         let target = Target::new("job".into(), labels, format!("http://{instance}/metrics"));
-        AssignedTarget { target, state: TargetState::Normal, load: None }
+        AssignedTarget { target, state: TargetState::Normal, since: None, load: None }
     }
 
     fn assignment(targets: impl IntoIterator<Item = AssignedTarget>) -> Assignment {

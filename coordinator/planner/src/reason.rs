@@ -1,7 +1,13 @@
 //! Why: every decision carries its reason, from which logs, metrics and pages are written.
 
-use narthex_common::{load::Series, shard::Ordinal, target::TargetId};
+use narthex_common::{
+    load::{SampleRate, Series},
+    shard::Ordinal,
+    target::TargetId,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::memory::Suspicion;
 
 /// One difference between world and plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +19,8 @@ pub enum Change {
         target: TargetId,
         /// Where to.
         to: Ordinal,
+        /// Why there.
+        why: PlaceReason,
     },
     /// A target starts to move.
     Move {
@@ -32,12 +40,23 @@ pub enum Change {
         /// Where it was scraped besides.
         from: Ordinal,
     },
-    /// A move is given up, because the destination does not have the target: the source owns it again.
+    /// A move is given up: the source owns the target again.
     GiveBack {
         /// Which target.
         target: TargetId,
         /// Whose it is again.
         to: Ordinal,
+        /// Why.
+        why: GiveBackReason,
+    },
+    /// A target may have killed its shard: from now on it gets a shard of its own.
+    Suspect {
+        /// Which target.
+        target: TargetId,
+        /// Which shard was lost.
+        shard: Ordinal,
+        /// Why this one.
+        why: Suspicion,
     },
     /// A target that discovery no longer lists leaves its shard.
     Forget {
@@ -66,10 +85,32 @@ impl Change {
             Self::Move { .. } => "move",
             Self::Settle { .. } => "settle",
             Self::GiveBack { .. } => "give_back",
+            Self::Suspect { .. } => "suspect",
             Self::Forget { .. } => "forget",
             Self::Scale { .. } => "scale",
         }
     }
+}
+
+/// Why a target gets the shard it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaceReason {
+    /// It is the lowest shard that has room.
+    LowestWithRoom,
+    /// It is the shard that has the most room.
+    MostRoom,
+    /// The target is larger than a shard may fill, and this shard is empty.
+    Oversized,
+    /// The target is a suspect, and this shard is empty.
+    Isolated,
+    /// The shard that had it is lost, and this one has room.
+    TakenOver {
+        /// The lost shard.
+        from: Ordinal,
+    },
+    /// The replica that this one mirrors has it there.
+    Mirrored,
 }
 
 /// Why a target moves.
@@ -77,14 +118,35 @@ impl Change {
 #[serde(rename_all = "snake_case")]
 pub enum MoveReason {
     /// Its shard holds too many series.
-    OverBudget {
-        /// How many too many.
+    OverMemory {
+        /// How many more than its budget.
         by: Series,
+    },
+    /// Its shard scrapes too many samples.
+    OverWork {
+        /// How many a second more than its budget.
+        by: SampleRate,
     },
     /// Its shard is to go.
     Drain,
+    /// Its shard uses much more of its budget than others.
+    Rebalance,
+    /// The replica that this one mirrors has it there.
+    Mirrored,
     /// Two shards own it, and this one is not to. No move begins: both scrape it already.
     HeldTwice,
+}
+
+/// Why a move is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GiveBackReason {
+    /// The destination does not have the target.
+    NotThere,
+    /// The destination has not been heard of for too long.
+    DestinationSilent,
+    /// The destination has not scraped the target three times within the time that a move may take.
+    TookTooLong,
 }
 
 /// Why the number of shards changes.
@@ -122,16 +184,33 @@ pub enum Unplaced {
     CannotScale,
     /// Fewer shards are there than the minimum to begin with.
     BelowMinimum,
+    /// It goes where the replica that is mirrored has it, and it has no shard there, or that shard cannot take it here.
+    WaitingForMirror,
 }
 
 impl Unplaced {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::MaybeHeld,
         Self::LoadUnknown,
         Self::WaitingForShards,
         Self::ShardLimit,
         Self::CannotScale,
         Self::BelowMinimum,
+        Self::WaitingForMirror,
     ];
+
+    /// The reason as a word for metrics and APIs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaybeHeld => "maybe_held",
+            Self::LoadUnknown => "load_unknown",
+            Self::WaitingForShards => "waiting_for_shards",
+            Self::ShardLimit => "shard_limit",
+            Self::CannotScale => "cannot_scale",
+            Self::BelowMinimum => "below_minimum",
+            Self::WaitingForMirror => "waiting_for_mirror",
+        }
+    }
 }

@@ -1,16 +1,24 @@
 //! The planner's whole input. `GET /debug/world` of the coordinator returns it; saved, it is a test.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use imbl::OrdMap;
 use narthex_common::{
     assignment::TargetState,
+    config::PromDuration,
     job::JobName,
-    load::{Load, Series},
+    load::{Load, SampleRate, Series},
     shard::{Ordinal, ReplicaId, ShardId},
     target::TargetId,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::memory::Memory;
+
+/// Something about many targets, in the order of their ids. Versions of it share what they have in common: a copy costs
+/// nothing, and what differs between two rounds is found without looking at the rest.
+pub type TargetMap<V> = OrdMap<TargetId, V>;
 
 /// Everything a round looks at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,7 +30,7 @@ pub struct World {
     /// The jobs of the config. Whatever belongs to no job of it is forgotten.
     pub jobs: BTreeMap<JobName, JobView>,
     /// The targets that discovery lists.
-    pub targets: BTreeMap<TargetId, TargetView>,
+    pub targets: TargetMap<TargetView>,
     /// The replicas.
     pub replicas: Vec<ReplicaView>,
 }
@@ -39,8 +47,19 @@ pub struct JobView {
 pub struct TargetView {
     /// Its job.
     pub job: JobName,
+    /// How often it is scraped.
+    #[serde(default = "prometheus_default_interval")]
+    pub interval: PromDuration,
+    /// Since when the coordinator has known it.
+    #[serde(default)]
+    pub since: Timestamp,
     /// What probes know of its load. A shard that scrapes it knows better.
     pub probed: KnownLoad,
+}
+
+/// Prometheus' own default, for worlds that were written without intervals.
+const fn prometheus_default_interval() -> PromDuration {
+    PromDuration::from_secs(60)
 }
 
 /// What is known of a load.
@@ -69,6 +88,9 @@ pub struct ReplicaView {
     pub wanted_shards: u32,
     /// The shards there are, by ordinal, without holes.
     pub shards: BTreeMap<Ordinal, ShardView>,
+    /// What the last plan noted for this one.
+    #[serde(default, skip_serializing_if = "Memory::is_empty")]
+    pub memory: Memory,
 }
 
 /// A shard.
@@ -82,6 +104,29 @@ pub struct ShardView {
     /// begins empty. A shard that was there, and has never answered since, may hold any target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found_at_start: Option<Timestamp>,
+    /// What this shard may carry, where its provider says so: shards may be of unequal size.
+    #[serde(default, skip_serializing_if = "OwnBudget::is_empty")]
+    pub budget: OwnBudget,
+}
+
+/// What one shard may carry, where that differs from the policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OwnBudget {
+    /// Series in memory; none is what the policy says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_series: Option<Series>,
+    /// Samples a second; none is what the policy says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_samples_per_second: Option<SampleRate>,
+}
+
+impl OwnBudget {
+    /// Whether the policy's budget is the shard's.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Something observed: never, once but not of late, or now.
@@ -113,7 +158,7 @@ pub struct ShardReport {
     /// Since when it has had no target.
     pub idle_since: Option<Timestamp>,
     /// Its targets.
-    pub targets: BTreeMap<TargetId, HeldTarget>,
+    pub targets: TargetMap<HeldTarget>,
 }
 
 /// A target on a shard.
@@ -121,18 +166,19 @@ pub struct ShardReport {
 pub struct HeldTarget {
     /// Its job.
     pub job: JobName,
+    /// How often it is scraped.
+    #[serde(default = "prometheus_default_interval")]
+    pub interval: PromDuration,
     /// Whether it is there to stay.
     pub state: TargetState,
+    /// Since when it is in that state there; none when nobody wrote it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The load it was assigned with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<Load>,
     /// What the shard's last good scrape of it brought.
     pub load: Option<Load>,
     /// Scrapes since it was assigned there, counted up to three.
     pub scrapes: u32,
-}
-
-impl World {
-    /// The targets of a job that are listed now.
-    #[must_use]
-    pub fn listed(&self, job: &JobName) -> BTreeSet<TargetId> {
-        self.targets.iter().filter(|(_, t)| t.job == *job).map(|(id, _)| *id).collect()
-    }
 }

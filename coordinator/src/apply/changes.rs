@@ -6,21 +6,17 @@ use std::{
 };
 
 use narthex_common::{
-    assignment::{AssignedTarget, Assignment, TargetState},
+    assignment::{AssignedTarget, Assignment},
     fingerprint::Fingerprint,
-    load::Load,
     target::{Target, TargetId},
+    time::Timestamp,
 };
-use narthex_planner::{
-    Plan,
-    world::{KnownLoad, Seen},
-};
+use narthex_planner::{Plan, ShardPlan, plan::PlannedTarget, world::Seen};
 
 use super::ShardChange;
 use crate::{
     discover::Discovered,
     observe::{Observed, ObservedShard, ShardState},
-    probe::Probed,
 };
 
 /// What differs between plan and observation, shard by shard.
@@ -33,23 +29,23 @@ pub fn changes(
     plan: &Plan,
     config: Fingerprint,
     discovered: &Discovered,
-    probed: &Probed,
+    now: Timestamp,
 ) -> Vec<ShardChange> {
     let planned = || {
         observed.replicas.iter().flat_map(|replica| {
             let plan = plan.replicas.get(&replica.id);
             replica.shards.iter().filter_map(move |shard| {
                 let state = tellable(shard, config)?;
-                let targets = plan?.shards.get(&shard.address.ordinal)?;
+                let targets = plan?.shards.get(&shard.address.ordinal).unwrap_or(&NOTHING);
                 Some((&replica.id, shard, state, targets))
             })
         })
     };
     let new = planned().flat_map(|(_, _, state, targets)| new_targets(state, targets)).collect();
-    let sources = Sources { discovered, probed, held: Held::find(observed, &new) };
+    let sources = Sources { discovered, held: Held::find(observed, &new) };
     planned()
         .filter_map(|(replica, shard, state, targets)| {
-            let desired = desired(state, targets, config, &sources)?;
+            let desired = desired(state, targets, now, config, &sources)?;
             Some(ShardChange {
                 replica: replica.clone(),
                 address: shard.address.clone(),
@@ -60,6 +56,9 @@ pub fn changes(
         .collect()
 }
 
+/// The plan of a shard on which nothing changes.
+static NOTHING: ShardPlan = ShardPlan { put: BTreeMap::new(), remove: BTreeSet::new() };
+
 /// What is known of a shard that can be told something: it answered in this round and runs this config.
 fn tellable(shard: &ObservedShard, config: Fingerprint) -> Option<&ShardState> {
     match &shard.seen {
@@ -69,31 +68,31 @@ fn tellable(shard: &ObservedShard, config: Fingerprint) -> Option<&ShardState> {
 }
 
 /// The targets that a shard is to scrape and does not have.
-fn new_targets<'a>(
-    state: &'a ShardState,
-    targets: &'a BTreeMap<TargetId, TargetState>,
-) -> impl Iterator<Item = TargetId> + 'a {
-    targets.keys().filter(|id| !state.assignment.targets.contains_key(id)).copied()
+fn new_targets<'a>(state: &'a ShardState, targets: &'a ShardPlan) -> impl Iterator<Item = TargetId> + 'a {
+    targets.put.keys().filter(|id| !state.assignment.targets.contains_key(id)).copied()
 }
 
 /// The assignment that a shard is to have; none when it has it.
 fn desired(
     state: &ShardState,
-    targets: &BTreeMap<TargetId, TargetState>,
+    plan: &ShardPlan,
+    now: Timestamp,
     config: Fingerprint,
     sources: &Sources<'_>,
 ) -> Option<Assignment> {
     let has = &state.assignment;
-    let targets: BTreeMap<TargetId, AssignedTarget> = targets
-        .iter()
-        .filter_map(|(id, state)| {
-            let assigned = match has.targets.get(id) {
-                Some(assigned) => AssignedTarget { state: *state, ..assigned.clone() },
-                None => sources.assigned(*id, *state)?,
-            };
-            Some((*id, assigned))
-        })
-        .collect();
+    let mut targets = has.targets.clone();
+    targets.retain(|id, _| !plan.remove.contains(id));
+    for (&id, &PlannedTarget { state, load }) in &plan.put {
+        let assigned = match has.targets.get(&id) {
+            Some(assigned) => AssignedTarget { state, since: Some(now), ..assigned.clone() },
+            None => {
+                let Some(target) = sources.target(id) else { continue };
+                AssignedTarget { target, state, since: Some(now), load: Some(load) }
+            }
+        };
+        targets.insert(id, assigned);
+    }
     // A shard that never got a target needs no word of it. One that scrapes learns that its targets are this config's.
     let same = targets == has.targets && (has.config == config || targets.is_empty());
     (!same).then(|| Assignment { revision: has.revision.next(), config, targets })
@@ -102,30 +101,21 @@ fn desired(
 /// Where targets come from that a shard does not have yet.
 struct Sources<'a> {
     discovered: &'a Discovered,
-    probed: &'a Probed,
     held: Held<'a>,
 }
 
 /// Targets as other shards have them, with the load they measured.
-struct Held<'a>(BTreeMap<TargetId, (&'a Target, Option<Load>)>);
+struct Held<'a>(BTreeMap<TargetId, &'a Target>);
 
 impl Sources<'_> {
     /// A target that a shard is to scrape from now on. Its body is discovery's, or, while discovery does not list it
     /// yet, the one of the shard that scrapes it; both are the same, because the id is their fingerprint.
-    fn assigned(&self, id: TargetId, state: TargetState) -> Option<AssignedTarget> {
+    fn target(&self, id: TargetId) -> Option<Target> {
         let held = self.held.0.get(&id);
         let listed = || self.discovered.jobs.values().find_map(|job| job.active.get(&id)).map(|a| (*a.target).clone());
-        let target = held.map(|(target, _)| (*target).clone()).or_else(listed);
+        let target = held.map(|target| (*target).clone()).or_else(listed);
         debug_assert!(target.is_some(), "target {id} was planned, but no shard and no discovery lists it");
-        let load = held.and_then(|(_, load)| *load).or_else(|| self.probed_load(id));
-        Some(AssignedTarget { target: target?, state, load })
-    }
-
-    fn probed_load(&self, id: TargetId) -> Option<Load> {
-        match self.probed.get(&id)? {
-            KnownLoad::Measured(load) => Some(*load),
-            KnownLoad::Unknown | KnownLoad::ProbeFailed { .. } => None,
-        }
+        target
     }
 }
 
@@ -138,9 +128,7 @@ impl<'a> Held<'a> {
         }
         for state in observed.replicas.iter().flat_map(|replica| &replica.shards).filter_map(known) {
             for (id, assigned) in state.assignment.targets.iter().filter(|(id, _)| wanted.contains(id)) {
-                let load = state.targets.get(id).and_then(|report| report.load).or(assigned.load);
-                let (_, known) = found.entry(*id).or_insert((&assigned.target, load));
-                *known = known.or(load);
+                found.entry(*id).or_insert(&assigned.target);
             }
         }
         Self(found)

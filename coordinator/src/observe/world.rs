@@ -1,7 +1,10 @@
 //! From what was observed to the planner's view of it.
 
 use narthex_common::fingerprint::Fingerprint;
-use narthex_planner::world::{HeldTarget, ReplicaView, Seen, ShardReport, ShardView};
+use narthex_planner::{
+    memory::Memory,
+    world::{HeldTarget, OwnBudget, ReplicaView, Seen, ShardReport, ShardView},
+};
 
 use super::{Observed, ObservedShard, ShardState};
 
@@ -16,6 +19,7 @@ pub fn world_replicas(observed: &Observed, config: Fingerprint) -> Vec<ReplicaVi
             scalable: replica.scalable,
             wanted_shards: replica.wanted_shards,
             shards: replica.shards.iter().map(|s| (s.address.ordinal, shard_view(s, config))).collect(),
+            memory: Memory::default(),
         })
         .collect()
 }
@@ -26,7 +30,12 @@ fn shard_view(shard: &ObservedShard, config: Fingerprint) -> ShardView {
         Seen::Stale { at, last } => Seen::Stale { at: *at, last: shard_report(last, config) },
         Seen::Fresh(state) => Seen::Fresh(shard_report(state, config)),
     };
-    ShardView { id: shard.address.id.clone(), report, found_at_start: shard.found_at_start }
+    ShardView {
+        id: shard.address.id.clone(),
+        report,
+        found_at_start: shard.found_at_start,
+        budget: OwnBudget::default(),
+    }
 }
 
 fn shard_report(state: &ShardState, config: Fingerprint) -> ShardReport {
@@ -34,9 +43,11 @@ fn shard_report(state: &ShardState, config: Fingerprint) -> ShardReport {
         let report = state.targets.get(id);
         let held = HeldTarget {
             job: assigned.target.job.clone(),
+            interval: assigned.target.interval().unwrap_or_default(),
             state: assigned.state,
-            // A shard that has just got a target and not yet told of it carries what it was planned with.
-            load: report.and_then(|report| report.load).or(assigned.load),
+            since: assigned.since,
+            planned: assigned.load,
+            load: report.and_then(|report| report.load),
             scrapes: report.map_or(0, |report| report.scrapes),
         };
         (*id, held)

@@ -50,6 +50,7 @@ const fn in_words(why: Unplaced) -> Option<&'static str> {
         ),
         Unplaced::ShardLimit => Some("there is no room for them, and --shard.max-shard allows no more shards"),
         Unplaced::CannotScale => Some("there is no room for them, and shards of this kind cannot be added"),
+        Unplaced::WaitingForMirror => Some("the shard that has them in the first replica cannot take them in this one"),
         Unplaced::BelowMinimum => Some("fewer shards are there than --shard.min-shard asks for to begin with"),
     }
 }

@@ -110,7 +110,7 @@ impl RoundMetrics {
             let labels = ReplicaLabels { replica: id.0.clone() };
             for reason in Unplaced::ALL {
                 let unplaced = plan.unplaced.values().filter(|why| **why == reason).count();
-                let labels = UnplacedLabels { replica: id.0.clone(), reason: name_of(reason) };
+                let labels = UnplacedLabels { replica: id.0.clone(), reason: reason.as_str() };
                 self.unplaced.get_or_create(&labels).set(count(unplaced));
             }
             self.wanted_shards.get_or_create(&labels).set(i64::from(plan.wanted_shards));
@@ -140,17 +140,6 @@ impl RoundMetrics {
             self.shard_series.get_or_create(&labels).set(i64::try_from(shard.series.0).unwrap_or(i64::MAX));
             self.shard_targets.get_or_create(&labels).set(count(shard.targets));
         }
-    }
-}
-
-const fn name_of(reason: Unplaced) -> &'static str {
-    match reason {
-        Unplaced::MaybeHeld => "maybe_held",
-        Unplaced::LoadUnknown => "load_unknown",
-        Unplaced::WaitingForShards => "waiting_for_shards",
-        Unplaced::ShardLimit => "shard_limit",
-        Unplaced::CannotScale => "cannot_scale",
-        Unplaced::BelowMinimum => "below_minimum",
     }
 }
 

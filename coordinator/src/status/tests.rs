@@ -96,7 +96,7 @@ fn shard(target: Target, load: Load, config: Fingerprint) -> ObservedShard {
         load: Some(load),
         scrapes: 3,
     };
-    let assigned = AssignedTarget { target, state: TargetState::Normal, load: None };
+    let assigned = AssignedTarget { target, state: TargetState::Normal, since: None, load: None };
     let state = ShardState {
         report: Report {
             cursor: Cursor("1".into()),

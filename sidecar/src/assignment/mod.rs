@@ -78,7 +78,7 @@ mod tests {
     fn saved() -> Saved {
         let labels = Labels::from_iter([("__address__", "a:1"), ("job", "j")]);
         let target = Target::new("j".into(), labels, "http://a:1/metrics".into());
-        let assigned = AssignedTarget { target, state: TargetState::InTransfer, load: None };
+        let assigned = AssignedTarget { target, state: TargetState::InTransfer, since: None, load: None };
         Saved {
             assignment: Assignment {
                 revision: Revision(7),

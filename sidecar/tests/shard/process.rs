@@ -193,5 +193,5 @@ pub(crate) fn target(job: &str, address: &str, more: &[(&str, &str)]) -> Assigne
     ];
     let labels: Labels = labels.iter().chain(more).copied().collect();
     let url = format!("http://{address}/metrics");
-    AssignedTarget { target: Target::new(job.into(), labels, url), state: TargetState::Normal, load: None }
+    AssignedTarget { target: Target::new(job.into(), labels, url), state: TargetState::Normal, since: None, load: None }
 }

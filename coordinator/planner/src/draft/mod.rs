@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use narthex_common::{assignment::TargetState, load::Load, target::TargetId};
+use narthex_common::{assignment::TargetState, target::TargetId};
 
 use crate::{
     catalogue::{Catalogue, Entry, Standing, TargetIx},
+    cost::Cost,
     fit::{Aim, Fit, Rooms},
     plan::ReplicaPlan,
     policy::Policy,
@@ -96,16 +97,33 @@ impl<'w> Draft<'w> {
         self.unplaced.sort_unstable_by_key(|(target, _)| *target);
         let id = |target: TargetIx| self.catalogue.get(target).id;
         ReplicaPlan {
-            shards: self
-                .shards
-                .iter()
-                .filter(|shard| shard.reach.can_be_told())
-                .map(|shard| (shard.ordinal, shard.targets.iter().map(|(&t, held)| (id(t), held.state)).collect()))
-                .collect(),
+            shards: self.shards.iter().filter_map(|shard| self.difference(shard)).collect(),
             wanted_shards: self.wanted_shards,
-            changes: self.changes,
+            changes: self.changes.clone(),
             unplaced: self.unplaced.iter().map(|(target, why)| (id(*target), *why)).collect::<BTreeMap<_, _>>(),
+            oversized: BTreeSet::new(),
+            memory: crate::memory::Memory::default(),
         }
+    }
+
+    fn difference(&self, shard: &DraftShard) -> Option<(narthex_common::shard::Ordinal, crate::plan::ShardPlan)> {
+        let before = match &self.view.shards.get(&shard.ordinal)?.report {
+            crate::world::Seen::Fresh(report) => &report.targets,
+            crate::world::Seen::Never | crate::world::Seen::Stale { .. } => return None,
+        };
+        let after: BTreeMap<TargetId, (TargetState, narthex_common::load::Load)> = shard
+            .targets
+            .iter()
+            .map(|(&t, held)| (self.catalogue.get(t).id, (held.state, self.catalogue.get(t).load)))
+            .collect();
+        let put = after
+            .iter()
+            .filter(|(id, (state, _))| before.get(*id).is_none_or(|b| b.state != *state))
+            .map(|(id, &(state, load))| (*id, crate::plan::PlannedTarget { state, load }))
+            .collect();
+        let remove = before.keys().filter(|id| !after.contains_key(id)).copied().collect();
+        let plan = crate::plan::ShardPlan { put, remove };
+        (!plan.is_empty()).then_some((shard.ordinal, plan))
     }
 
     pub(crate) fn shards(&self) -> &[DraftShard] {
@@ -116,8 +134,8 @@ impl<'w> Draft<'w> {
         self.catalogue.get(target)
     }
 
-    pub(crate) fn load(&self, target: TargetIx) -> Load {
-        self.entry(target).load
+    pub(crate) fn load(&self, target: TargetIx) -> Cost {
+        self.entry(target).cost
     }
 
     pub(crate) fn unplaced(&self) -> &[(TargetIx, Unplaced)] {
@@ -125,7 +143,7 @@ impl<'w> Draft<'w> {
     }
 
     /// What a shard carries only until it can be told to forget it.
-    pub(crate) fn load_to_forget(&self, shard: &DraftShard) -> Load {
+    pub(crate) fn load_to_forget(&self, shard: &DraftShard) -> Cost {
         shard.targets.keys().filter(|target| self.is_gone(**target)).map(|target| self.load(*target)).sum()
     }
 
@@ -149,7 +167,7 @@ impl<'w> Draft<'w> {
 
     /// Whether a target is larger than any shard's budget.
     pub(crate) fn is_oversized(&self, target: TargetIx) -> bool {
-        !self.load(target).fits(self.policy.budget())
+        !self.load(target).fits(self.policy.budget(crate::world::OwnBudget::default()).fill())
     }
 
     /// Whether a move of a target may begin at its shard: discovery lists it, and no other shard has to do with it, or
@@ -172,7 +190,11 @@ impl<'w> Draft<'w> {
     /// Gives a target that no shard holds to one.
     pub(crate) fn place(&mut self, target: TargetIx, to: ShardIx) {
         self.put(target, to, Held { state: TargetState::Normal, scrapes: 0 });
-        self.changes.push(Change::Place { target: self.id(target), to: self.shards[to].ordinal });
+        self.changes.push(Change::Place {
+            target: self.id(target),
+            to: self.shards[to].ordinal,
+            why: crate::reason::PlaceReason::MostRoom,
+        });
     }
 
     /// Begins a move: the destination scrapes, and the source goes on.
@@ -199,7 +221,11 @@ impl<'w> Draft<'w> {
     /// Gives a move up: the source owns the target again.
     pub(crate) fn give_back(&mut self, target: TargetIx, to: ShardIx) {
         self.set_state(target, to, TargetState::Normal);
-        self.changes.push(Change::GiveBack { target: self.id(target), to: self.shards[to].ordinal });
+        self.changes.push(Change::GiveBack {
+            target: self.id(target),
+            to: self.shards[to].ordinal,
+            why: crate::reason::GiveBackReason::NotThere,
+        });
     }
 
     /// Takes a target that is gone from a shard.
@@ -250,6 +276,8 @@ impl<'w> Draft<'w> {
     }
 }
 
-fn room_and_fit(shard: &DraftShard, aim: Aim, policy: &Policy) -> Option<(Load, Fit)> {
-    shard.room().map(|room| (room, Fit::of(aim, shard.ordinal, room, policy.budget())))
+fn room_and_fit(shard: &DraftShard, aim: Aim, policy: &Policy) -> Option<(Cost, Fit)> {
+    shard
+        .room()
+        .map(|room| (room, Fit::of(aim, shard.ordinal, room, policy.budget(crate::world::OwnBudget::default()).fill())))
 }

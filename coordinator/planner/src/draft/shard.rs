@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use narthex_common::{assignment::TargetState, load::Load, shard::Ordinal, time::Timestamp};
+use narthex_common::{assignment::TargetState, shard::Ordinal, time::Timestamp};
 
 use crate::{
     catalogue::{Catalogue, TargetIx},
+    cost::Cost,
     policy::Policy,
     world::{HeldTarget, Seen, ShardReport, ShardView},
 };
@@ -17,10 +18,10 @@ pub(crate) struct DraftShard {
     /// What it holds, sorted by id.
     pub(crate) targets: BTreeMap<TargetIx, Held>,
     /// The load of what it owns.
-    pub(crate) staying: Load,
+    pub(crate) staying: Cost,
     /// The load of what others take over from it.
-    leaving: Load,
-    budget: Load,
+    leaving: Cost,
+    budget: Cost,
 }
 
 /// A target on a shard.
@@ -132,40 +133,47 @@ impl DraftShard {
             }
         };
         let load_of = |state| {
-            targets.iter().filter(|(_, held)| held.state == state).map(|(&target, _)| catalogue.get(target).load).sum()
+            targets.iter().filter(|(_, held)| held.state == state).map(|(&target, _)| catalogue.get(target).cost).sum()
         };
         let (staying, leaving) = (load_of(TargetState::Normal), load_of(TargetState::InTransfer));
-        Self { ordinal, reach, targets, staying, leaving, budget: policy.budget() }
+        Self {
+            ordinal,
+            reach,
+            targets,
+            staying,
+            leaving,
+            budget: policy.budget(crate::world::OwnBudget::default()).fill(),
+        }
     }
 
     /// The room it has for targets now; none when it is over its budget.
-    pub(crate) fn room(&self) -> Option<Load> {
+    pub(crate) fn room(&self) -> Option<Cost> {
         self.room_within(self.budget)
     }
 
     /// The room it would have now, were a budget its own.
-    pub(crate) fn room_within(&self, budget: Load) -> Option<Load> {
+    pub(crate) fn room_within(&self, budget: Cost) -> Option<Cost> {
         if self.reach == Reach::Open { self.free_of(budget) } else { None }
     }
 
     /// The room it will have, once it takes targets; by then it will have forgotten some.
-    pub(crate) fn room_to_come(&self, to_forget: Load) -> Option<Load> {
+    pub(crate) fn room_to_come(&self, to_forget: Cost) -> Option<Cost> {
         let used = self.staying.plus(self.leaving).minus(to_forget);
         (self.reach.is_on_its_way() && used.fits(self.budget)).then(|| self.budget.minus(used))
     }
 
-    fn free_of(&self, budget: Load) -> Option<Load> {
+    fn free_of(&self, budget: Cost) -> Option<Cost> {
         let used = self.staying.plus(self.leaving);
         used.fits(budget).then(|| budget.minus(used))
     }
 
     /// How far what it owns exceeds its budget.
-    pub(crate) fn excess(&self) -> Load {
+    pub(crate) fn excess(&self) -> Cost {
         self.staying.minus(self.budget)
     }
 
     /// Puts a target on the shard, or changes how it is held; returns how it was held before.
-    pub(super) fn put(&mut self, target: TargetIx, load: Load, held: Held) -> Option<Held> {
+    pub(super) fn put(&mut self, target: TargetIx, load: Cost, held: Held) -> Option<Held> {
         let before = self.targets.insert(target, held);
         if let Some(before) = before {
             *self.sum_of(before.state) = self.sum_of(before.state).minus(load);
@@ -175,13 +183,13 @@ impl DraftShard {
     }
 
     /// Takes a target from the shard; returns how it was held.
-    pub(super) fn take(&mut self, target: TargetIx, load: Load) -> Option<Held> {
+    pub(super) fn take(&mut self, target: TargetIx, load: Cost) -> Option<Held> {
         let before = self.targets.remove(&target)?;
         *self.sum_of(before.state) = self.sum_of(before.state).minus(load);
         Some(before)
     }
 
-    const fn sum_of(&mut self, state: TargetState) -> &mut Load {
+    const fn sum_of(&mut self, state: TargetState) -> &mut Cost {
         match state {
             TargetState::Normal => &mut self.staying,
             TargetState::InTransfer => &mut self.leaving,

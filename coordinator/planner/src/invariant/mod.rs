@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use narthex_common::{assignment::TargetState, load::Load, report::SCRAPES_COUNTED, shard::Ordinal, target::TargetId};
+use narthex_common::{assignment::TargetState, report::SCRAPES_COUNTED, shard::Ordinal, target::TargetId};
 
 use crate::{
     catalogue::{Catalogue, Standing},
+    cost::Cost,
     plan::{Plan, ReplicaPlan},
     policy::Policy,
     world::{HeldTarget, ReplicaView, Seen, ShardReport, ShardView, World},
@@ -76,18 +77,15 @@ impl Holders<'_> {
 
 fn holders<'a>(view: &'a ReplicaView, plan: &'a ReplicaPlan) -> BTreeMap<TargetId, Holders<'a>> {
     let mut holders: BTreeMap<TargetId, Holders<'a>> = BTreeMap::new();
+    let outcome = plan.outcome(view);
     for (&ordinal, shard) in &view.shards {
-        let told = plan.shards.get(&ordinal);
         if let Some((report, silence)) = known(shard) {
-            for (&id, held) in &report.targets {
+            for (&id, held) in report.targets.iter() {
                 let of_target = holders.entry(id).or_default();
                 of_target.before.insert(ordinal, (held, silence));
-                if told.is_none() {
-                    of_target.after.insert(ordinal, held.state);
-                }
             }
         }
-        for (&id, &state) in told.into_iter().flatten() {
+        for (&id, &state) in outcome.get(&ordinal).into_iter().flatten() {
             holders.entry(id).or_default().after.insert(ordinal, state);
         }
     }
@@ -127,10 +125,12 @@ impl Replica<'_> {
 
     /// 4: whoever gets a target has room for it, or nothing else.
     fn no_shard_is_brought_over_its_budget(&self, faults: &mut Vec<Fault>) {
-        for (&shard, targets) in &self.plan.shards {
-            let gains = targets.keys().any(|target| !self.holders[target].before.contains_key(&shard));
-            let load: Load = targets.keys().filter_map(|target| self.load(*target)).sum();
-            if gains && targets.len() > 1 && !load.fits(self.policy.budget()) {
+        let outcome = self.plan.outcome(self.view);
+        for (&shard, told) in &self.plan.shards {
+            let gains = told.put.keys().any(|target| !self.holders[target].before.contains_key(&shard));
+            let Some(targets) = outcome.get(&shard) else { continue };
+            let load: Cost = targets.keys().filter_map(|target| self.load(*target)).sum();
+            if gains && targets.len() > 1 && !load.fits(self.policy.budget(crate::world::OwnBudget::default()).fill()) {
                 faults.push(Fault::OverBudget { shard });
             }
         }
@@ -154,7 +154,9 @@ impl Replica<'_> {
                 faults.push(Fault::ScrapedByTooMany { target });
             }
             let owners = |shard: &Ordinal| holders.after.get(shard) == Some(&TargetState::Normal);
-            if self.plan.shards.keys().filter(|shard| owners(shard)).count() > 1 {
+            let within_reach = |view: &ShardView| matches!(&view.report, Seen::Fresh(report) if report.config_matches);
+            let told = self.view.shards.iter().filter(|(_, view)| within_reach(view));
+            if told.filter(|(shard, _)| owners(shard)).count() > 1 {
                 faults.push(Fault::OwnedTwice { target });
             }
             let is_owned = holders.after.values().any(|state| *state == TargetState::Normal);
@@ -168,7 +170,7 @@ impl Replica<'_> {
     fn only_shards_within_reach_are_told(&self, faults: &mut Vec<Fault>) {
         for (&shard, view) in &self.view.shards {
             let within_reach = matches!(&view.report, Seen::Fresh(report) if report.config_matches);
-            if within_reach != self.plan.shards.contains_key(&shard) {
+            if !within_reach && self.plan.shards.contains_key(&shard) {
                 faults.push(Fault::OutOfReach { shard });
             }
         }
@@ -226,8 +228,8 @@ impl Replica<'_> {
         }))
     }
 
-    fn load(&self, target: TargetId) -> Option<Load> {
-        Some(self.catalogue.get(self.catalogue.place_of(target)?).load)
+    fn load(&self, target: TargetId) -> Option<Cost> {
+        Some(self.catalogue.get(self.catalogue.place_of(target)?).cost)
     }
 
     fn is_gone(&self, target: TargetId) -> bool {

@@ -5,22 +5,21 @@
 
 use std::cmp::Reverse;
 
-use narthex_common::{assignment::TargetState, load::Load};
+use narthex_common::assignment::TargetState;
 
 use crate::{
     catalogue::TargetIx,
+    cost::Cost,
     draft::{Draft, Reach, ShardIx},
-    fit::{Fit, Rooms, size},
+    fit::{Fit, Rooms},
     policy::Policy,
     reason::MoveReason,
 };
 
 /// A drain leaves a tenth of every budget free. Relief and new shards begin when a budget is full, so loads must grow
 /// by that tenth before what was drained comes back.
-fn budget_with_reserve(policy: &Policy) -> Load {
-    let policy = policy.budget();
-    let nine_tenths = |budget: u64| narthex_common::load::Series(budget - budget / 10);
-    Load { exposed: nine_tenths(policy.exposed.0), kept: nine_tenths(policy.kept.0) }
+fn budget_with_reserve(policy: &Policy) -> Cost {
+    policy.budget(crate::world::OwnBudget::default()).with_reserve()
 }
 
 pub(crate) fn drain(draft: &mut Draft<'_>) {
@@ -44,14 +43,14 @@ fn is_at_rest(draft: &Draft<'_>) -> bool {
     draft.wanting.is_empty()
         && draft.unplaced().is_empty()
         && usize::try_from(draft.wanted_shards).is_ok_and(|wanted| wanted == draft.shards().len())
-        && draft.shards().iter().all(|shard| answers(shard.reach) && shard.excess() == Load::ZERO)
+        && draft.shards().iter().all(|shard| answers(shard.reach) && shard.excess() == Cost::ZERO)
 }
 
 /// Where everything that a shard owns would go; none if some of it cannot.
 fn destinations(draft: &Draft<'_>, from: ShardIx) -> Option<Vec<(TargetIx, ShardIx)>> {
     let budget = budget_with_reserve(draft.policy);
-    let mut free: Vec<Option<Load>> = draft.shards()[..from].iter().map(|shard| shard.room_within(budget)).collect();
-    let fit = |shard: ShardIx, room: Load| (room, Fit::of(draft.aim, draft.shards()[shard].ordinal, room, budget));
+    let mut free: Vec<Option<Cost>> = draft.shards()[..from].iter().map(|shard| shard.room_within(budget)).collect();
+    let fit = |shard: ShardIx, room: Cost| (room, Fit::of(draft.aim, draft.shards()[shard].ordinal, room, budget));
     let mut rooms = Rooms::default();
     for (shard, room) in free.iter().enumerate() {
         rooms.push(room.map(|room| fit(shard, room)));
@@ -59,7 +58,7 @@ fn destinations(draft: &Draft<'_>, from: ShardIx) -> Option<Vec<(TargetIx, Shard
     let owned = draft.shards()[from].targets.iter().filter(|(_, held)| held.state == TargetState::Normal);
     let mut owned: Vec<TargetIx> =
         owned.map(|(target, held)| draft.is_movable(*target, *held).then_some(*target)).collect::<Option<_>>()?;
-    owned.sort_by_cached_key(|target| (Reverse(size(draft.load(*target), budget)), *target));
+    owned.sort_by_cached_key(|target| (Reverse(draft.load(*target).share_of(budget)), *target));
     let mut destinations = Vec::with_capacity(owned.len());
     for target in owned {
         let to = rooms.best_for(draft.load(target))?;

@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 use crate::{
     catalogue::{Standing, TargetIx},
     draft::{Draft, Reach, Wanting},
-    fit::size,
     reason::Unplaced,
 };
 
@@ -20,8 +19,8 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
     for target in unknown {
         draft.leave_unplaced(target, Unplaced::LoadUnknown);
     }
-    let budget = draft.policy.budget();
-    known.sort_by_cached_key(|target| (Reverse(size(draft.load(*target), budget)), *target));
+    let budget = draft.policy.budget(crate::world::OwnBudget::default()).fill();
+    known.sort_by_cached_key(|target| (Reverse(draft.load(*target).share_of(budget)), *target));
     // The largest come first: those that are larger than a budget, which take the empty shards in order.
     let mut searched = 0;
     for target in known {

@@ -5,12 +5,12 @@
 
 use std::cmp::Reverse;
 
-use narthex_common::load::{Load, Series};
+use narthex_common::load::Series;
 
 use crate::{
     catalogue::TargetIx,
+    cost::Cost,
     draft::{Draft, ShardIx, Wanting},
-    fit::size,
     reason::MoveReason,
 };
 
@@ -19,14 +19,14 @@ pub(crate) fn relieve(draft: &mut Draft<'_>) {
     if draft.has_unread_shards() {
         return;
     }
-    let budget = draft.policy.budget();
+    let budget = draft.policy.budget(crate::world::OwnBudget::default()).fill();
     let mut over: Vec<ShardIx> = (0..draft.shards().len())
         .filter(|shard| {
             let shard = &draft.shards()[*shard];
-            shard.reach.can_be_told() && shard.excess() != Load::ZERO
+            shard.reach.can_be_told() && shard.excess() != Cost::ZERO
         })
         .collect();
-    over.sort_by_key(|shard| (Reverse(size(draft.shards()[*shard].excess(), budget)), *shard));
+    over.sort_by_key(|shard| (Reverse(draft.shards()[*shard].excess().share_of(budget)), *shard));
     for shard in over {
         relieve_shard(draft, shard);
     }
@@ -34,11 +34,16 @@ pub(crate) fn relieve(draft: &mut Draft<'_>) {
 
 fn relieve_shard(draft: &mut Draft<'_>, from: ShardIx) {
     let stays = largest_oversized(draft, from);
-    let allowed = stays.map_or(draft.policy.budget(), |target| draft.load(target));
+    let allowed =
+        stays.map_or(draft.policy.budget(crate::world::OwnBudget::default()).fill(), |target| draft.load(target));
     let mut excess = draft.shards()[from].staying.minus(allowed);
-    let why = MoveReason::OverBudget { by: if excess.kept > Series::ZERO { excess.kept } else { excess.exposed } };
+    let why = if excess.series > Series::ZERO {
+        MoveReason::OverMemory { by: excess.series }
+    } else {
+        MoveReason::OverWork { by: excess.work }
+    };
     let mut candidates = candidates(draft, from, stays);
-    while excess != Load::ZERO {
+    while excess != Cost::ZERO {
         if draft.moves_left == 0 {
             return;
         }
@@ -54,7 +59,9 @@ fn relieve_shard(draft: &mut Draft<'_>, from: ShardIx) {
 fn largest_oversized(draft: &Draft<'_>, shard: ShardIx) -> Option<TargetIx> {
     let targets = draft.shards()[shard].targets.keys().copied();
     let oversized = targets.filter(|target| draft.is_oversized(*target));
-    oversized.max_by_key(|target| (size(draft.load(*target), draft.policy.budget()), Reverse(*target)))
+    oversized.max_by_key(|target| {
+        (draft.load(*target).share_of(draft.policy.budget(crate::world::OwnBudget::default()).fill()), Reverse(*target))
+    })
 }
 
 /// What may leave a shard, the smallest first.
@@ -64,12 +71,14 @@ fn candidates(draft: &Draft<'_>, shard: ShardIx, stays: Option<TargetIx>) -> Vec
         .filter(|(target, held)| Some(**target) != stays && draft.is_movable(**target, **held))
         .map(|(target, _)| *target)
         .collect();
-    candidates.sort_by_cached_key(|target| (size(draft.load(*target), draft.policy.budget()), *target));
+    candidates.sort_by_cached_key(|target| {
+        (draft.load(*target).share_of(draft.policy.budget(crate::world::OwnBudget::default()).fill()), *target)
+    });
     candidates
 }
 
 /// The next target to leave, by its position among the candidates, and where to.
-fn pick(draft: &Draft<'_>, candidates: &[TargetIx], excess: Load) -> Option<(usize, ShardIx)> {
+fn pick(draft: &Draft<'_>, candidates: &[TargetIx], excess: Cost) -> Option<(usize, ShardIx)> {
     let with_shard = |(position, target): (usize, &TargetIx)| Some((position, draft.best_shard_for(*target)?));
     let suffices = |target: TargetIx| excess.fits(draft.load(target));
     let enough = candidates.iter().enumerate().filter(|(_, target)| suffices(**target)).find_map(with_shard);
@@ -80,15 +89,15 @@ fn pick(draft: &Draft<'_>, candidates: &[TargetIx], excess: Load) -> Option<(usi
 }
 
 /// Asks for room for what would have to leave and cannot.
-fn want_room(draft: &mut Draft<'_>, candidates: &[TargetIx], mut excess: Load) {
+fn want_room(draft: &mut Draft<'_>, candidates: &[TargetIx], mut excess: Cost) {
     if let Some(&target) = candidates.iter().find(|target| excess.fits(draft.load(**target))) {
-        if excess != Load::ZERO {
+        if excess != Cost::ZERO {
             draft.wanting.push(Wanting::Crowded(target));
         }
         return;
     }
     for &target in candidates.iter().rev() {
-        if excess == Load::ZERO {
+        if excess == Cost::ZERO {
             return;
         }
         let left = excess.minus(draft.load(target));

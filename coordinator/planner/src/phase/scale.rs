@@ -1,10 +1,9 @@
 //! Scale: how many shards there are to be. As many more as what wants room needs, at once, counting the room of shards
 //! that are still coming; fewer only from the top, and only what was idle for long enough.
 
-use narthex_common::load::Load;
-
 use crate::{
     catalogue::TargetIx,
+    cost::Cost,
     draft::{Draft, Wanting},
     fit::{Aim, Fit, Rooms},
     reason::{ScaleReason, Unplaced},
@@ -63,7 +62,7 @@ fn find_room(draft: &mut Draft<'_>) -> u32 {
 /// Shards that are on their way, or would be.
 struct Coming {
     rooms: Rooms,
-    free: Vec<Load>,
+    free: Vec<Cost>,
     /// How many of them, counted from the first, have no target yet.
     empty: Vec<bool>,
     /// Where to look for the next empty one.
@@ -72,12 +71,12 @@ struct Coming {
     new: u32,
     /// How many more may be asked for.
     allowed: u32,
-    budget: Load,
+    budget: Cost,
 }
 
 impl Coming {
     fn of(draft: &Draft<'_>, allowed: u32) -> Self {
-        let budget = draft.policy.budget();
+        let budget = draft.policy.budget(crate::world::OwnBudget::default()).fill();
         let mut coming =
             Self { rooms: Rooms::default(), free: Vec::new(), empty: Vec::new(), searched: 0, new: 0, allowed, budget };
         let is_wanted = |ordinal: Ordinal| !draft.view.scalable || ordinal.0 < draft.wanted_shards;
@@ -93,7 +92,7 @@ impl Coming {
         coming
     }
 
-    fn add(&mut self, room: Load, empty: bool) -> usize {
+    fn add(&mut self, room: Cost, empty: bool) -> usize {
         let shard = self.free.len();
         self.free.push(room);
         self.empty.push(empty);

@@ -10,11 +10,12 @@ use narthex_common::{
     time::Timestamp,
 };
 use narthex_planner::{
-    Plan, Policy, ReplicaPlan, World,
-    world::{HeldTarget, JobView, KnownLoad, ReplicaView, Seen, ShardReport, ShardView, TargetView},
+    Plan, Policy, ReplicaPlan, ShardPlan, World,
+    memory::Memory,
+    world::{HeldTarget, JobView, KnownLoad, OwnBudget, ReplicaView, Seen, ShardReport, ShardView},
 };
 
-use crate::made_up::NOW;
+use crate::made_up::{NOW, held, listed};
 
 /// Everything there is, as it really is.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Fleet {
     pub(crate) targets: BTreeMap<TargetId, Truth>,
     pub(crate) shards: Vec<Shard>,
     pub(crate) wanted_shards: u32,
+    /// What the coordinator remembers of its last plan.
+    memory: Memory,
 }
 
 /// A target as it is.
@@ -69,15 +72,16 @@ impl Shard {
             ready: true,
             head_series: Some(self.targets.values().filter_map(|held| held.load).map(|load| load.kept).sum()),
             idle_since: self.idle_since,
-            targets: self.targets.clone(),
+            targets: self.targets.iter().map(|(id, held)| (*id, held.clone())).collect(),
         }
     }
 
-    fn put(&mut self, wanted: &BTreeMap<TargetId, TargetState>, now: Timestamp) {
-        self.targets.retain(|id, _| wanted.contains_key(id));
-        for (&id, &state) in wanted {
-            let new = HeldTarget { job: "job".into(), state, load: None, scrapes: 0 };
-            self.targets.entry(id).or_insert(new).state = state;
+    fn put(&mut self, plan: &ShardPlan, now: Timestamp) {
+        self.targets.retain(|id, _| !plan.remove.contains(id));
+        for (&id, planned) in &plan.put {
+            let new = HeldTarget { planned: Some(planned.load), ..held(planned.state, 0) };
+            let target = self.targets.entry(id).or_insert(new);
+            (target.state, target.since) = (planned.state, Some(now));
         }
         self.idle_since = if self.targets.is_empty() { self.idle_since.or(Some(now)) } else { None };
     }
@@ -88,7 +92,7 @@ impl Fleet {
         let wanted = shards as usize;
         let shards = (0..wanted).map(|_| Shard::starting(NOW, 0)).collect();
         let wanted_shards = u32::try_from(wanted).unwrap();
-        Self { now: NOW, scalable, targets: BTreeMap::new(), shards, wanted_shards }
+        Self { now: NOW, scalable, targets: BTreeMap::new(), shards, wanted_shards, memory: Memory::default() }
     }
 
     pub(crate) fn add(&mut self, id: TargetId, load: Load, up: bool) {
@@ -108,7 +112,8 @@ impl Fleet {
                 None => Seen::Never,
             };
             let id = ShardId(format!("shard-{ordinal}"));
-            (Ordinal(ordinal), ShardView { id, report, found_at_start: shard.found_at_start })
+            let budget = OwnBudget::default();
+            (Ordinal(ordinal), ShardView { id, report, found_at_start: shard.found_at_start, budget })
         };
         let probed = |truth: &Truth| {
             if truth.up { KnownLoad::Measured(truth.load) } else { KnownLoad::ProbeFailed { since: NOW } }
@@ -117,16 +122,13 @@ impl Fleet {
             now,
             seed: now.0.unsigned_abs(),
             jobs: BTreeMap::from([("job".into(), JobView { discovered: true })]),
-            targets: self
-                .targets
-                .iter()
-                .map(|(id, truth)| (*id, TargetView { job: "job".into(), probed: probed(truth) }))
-                .collect(),
+            targets: self.targets.iter().map(|(id, truth)| (*id, listed(probed(truth)))).collect(),
             replicas: vec![ReplicaView {
                 id: ReplicaId("replica".into()),
                 scalable: self.scalable,
                 wanted_shards: self.wanted_shards,
                 shards: (0..).zip(&self.shards).map(view).collect(),
+                memory: self.memory.clone(),
             }],
         }
     }
@@ -141,6 +143,7 @@ impl Fleet {
         }
         if shards_told >= plan.shards.len() {
             self.wanted_shards = plan.wanted_shards;
+            self.memory = plan.memory.clone();
         }
     }
 
@@ -188,6 +191,7 @@ impl Fleet {
 
     /// A new coordinator, that remembers nothing.
     pub(crate) fn restart_coordinator(&mut self) {
+        self.memory = Memory::default();
         for shard in &mut self.shards {
             shard.last = None;
             shard.found_at_start = Some(self.now);

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use narthex_common::{
     assignment::TargetState,
+    config::PromDuration,
     fingerprint::Fingerprint,
     load::{Load, Series},
     shard::{Ordinal, ReplicaId, ShardId},
@@ -12,9 +13,10 @@ use narthex_common::{
 };
 use narthex_planner::{
     Policy, ReplicaPlan, World,
+    memory::Memory,
     policy::Settings,
     reason::Change,
-    world::{HeldTarget, JobView, KnownLoad, ReplicaView, Seen, ShardReport, ShardView, TargetView},
+    world::{HeldTarget, JobView, KnownLoad, OwnBudget, ReplicaView, Seen, ShardReport, ShardView, TargetView},
 };
 
 pub(crate) const NOW: Timestamp = Timestamp(1_795_262_345_000);
@@ -43,18 +45,19 @@ pub(crate) fn packing() -> Settings {
 pub(crate) fn world<const T: usize, const S: usize>(targets: [(u64, u64); T], shards: [ShardView; S]) -> World {
     let view = |(number, kept)| {
         let probed = KnownLoad::Measured(series(kept));
-        (target(number), TargetView { job: "job".into(), probed })
+        (target(number), listed(probed))
     };
     World {
         now: NOW,
         seed: 7,
         jobs: BTreeMap::from([("job".into(), JobView { discovered: true })]),
-        targets: targets.map(view).into(),
+        targets: targets.map(view).into_iter().collect(),
         replicas: vec![ReplicaView {
             id: ReplicaId("replica".into()),
             scalable: true,
             wanted_shards: u32::try_from(S).unwrap(),
             shards: (0..).map(Ordinal).zip(shards).collect(),
+            memory: Memory::default(),
         }],
     }
 }
@@ -68,9 +71,10 @@ pub(crate) fn shard<const T: usize>(targets: [(u64, HeldTarget); T]) -> ShardVie
             ready: true,
             head_series: None,
             idle_since: (T == 0).then_some(NOW),
-            targets: targets.map(|(number, held)| (target(number), held)).into(),
+            targets: targets.map(|(number, held)| (target(number), held)).into_iter().collect(),
         }),
         found_at_start: None,
+        budget: OwnBudget::default(),
     }
 }
 
@@ -97,27 +101,57 @@ pub(crate) fn but(mut shard: ShardView, change: impl FnOnce(&mut ShardReport)) -
 
 /// A target that a shard owns, scraped that often.
 pub(crate) fn owned(number: u64, scrapes: u32) -> (u64, HeldTarget) {
-    (number, HeldTarget { job: "job".into(), state: TargetState::Normal, load: None, scrapes })
+    (number, held(TargetState::Normal, scrapes))
 }
 
 /// A target that another shard takes over, scraped often.
 pub(crate) fn leaving(number: u64) -> (u64, HeldTarget) {
-    (number, HeldTarget { job: "job".into(), state: TargetState::InTransfer, load: None, scrapes: 3 })
+    (number, held(TargetState::InTransfer, 3))
+}
+
+/// A target of the only job, known for long, scraped every second: its work is what it exposes.
+pub(crate) fn listed(probed: KnownLoad) -> TargetView {
+    TargetView { job: "job".into(), interval: PromDuration::from_secs(1), since: Timestamp::default(), probed }
+}
+
+/// A target on a shard, for long, and not measured.
+pub(crate) fn held(state: TargetState, scrapes: u32) -> HeldTarget {
+    let interval = PromDuration::from_secs(1);
+    HeldTarget { job: "job".into(), interval, state, since: None, planned: None, load: None, scrapes }
 }
 
 /// The plan of a world's only replica.
-pub(crate) fn plan(world: &World, settings: Settings) -> ReplicaPlan {
+pub(crate) fn plan(world: &World, settings: Settings) -> Round {
     let plan = narthex_planner::plan(world, &Policy::new(settings).unwrap());
-    plan.replicas.into_values().next().unwrap()
+    Round { view: world.replicas[0].clone(), plan: plan.replicas.into_values().next().unwrap() }
+}
+
+/// A plan of a replica, and what it is a plan for.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) view: ReplicaView,
+    pub(crate) plan: ReplicaPlan,
+}
+
+impl std::ops::Deref for Round {
+    type Target = ReplicaPlan;
+
+    fn deref(&self) -> &ReplicaPlan {
+        &self.plan
+    }
 }
 
 /// What every shard that is told anything is to own, and what it is to leave to others, by numbers.
-pub(crate) fn told(plan: &ReplicaPlan) -> Vec<(u32, Vec<u64>, Vec<u64>)> {
+pub(crate) fn told(round: &Round) -> Vec<(u32, Vec<u64>, Vec<u64>)> {
+    let Round { view, plan } = round;
+    let is_told =
+        |ordinal: &Ordinal| matches!(&view.shards[ordinal].report, Seen::Fresh(report) if report.config_matches);
     let numbers = |targets: &BTreeMap<TargetId, TargetState>, state| {
         targets.iter().filter(|(_, s)| **s == state).map(|(id, _)| id.0.0).collect()
     };
-    plan.shards
+    plan.outcome(view)
         .iter()
+        .filter(|(ordinal, _)| is_told(ordinal))
         .map(|(ordinal, targets)| {
             (ordinal.0, numbers(targets, TargetState::Normal), numbers(targets, TargetState::InTransfer))
         })
@@ -133,6 +167,7 @@ pub(crate) fn moves(plan: &ReplicaPlan) -> Vec<(u64, u32, u32)> {
             Change::Place { .. }
             | Change::Settle { .. }
             | Change::GiveBack { .. }
+            | Change::Suspect { .. }
             | Change::Forget { .. }
             | Change::Scale { .. } => None,
         })

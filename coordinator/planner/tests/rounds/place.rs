@@ -1,6 +1,6 @@
 //! Place: where targets go that no shard holds.
 
-use narthex_common::load::{Load, Series};
+use narthex_common::load::{Load, SampleRate, Series};
 use narthex_planner::{
     policy::Settings,
     reason::Unplaced,
@@ -8,7 +8,8 @@ use narthex_planner::{
 };
 
 use crate::made_up::{
-    NOW, but, gone_quiet, leaving, owned, packing, plan, series, shard, silent_shard, spreading, target, told, world,
+    NOW, Round, but, gone_quiet, leaving, listed, owned, packing, plan, series, shard, silent_shard, spreading, target,
+    told, world,
 };
 
 #[test]
@@ -56,11 +57,11 @@ fn the_seed_chooses_among_equals_and_nothing_else() {
 
 #[test]
 fn both_figures_of_a_load_must_fit() {
-    let settings = Settings { max_process_series: Some(Series(150)), ..spreading() };
+    let settings = Settings { max_samples_per_second: Some(SampleRate::per_second(167)), ..spreading() };
     let mut world = world([(1, 10), (2, 20)], [shard([owned(1, 3)]), shard([])]);
     for (number, exposed) in [(1, 100), (2, 60)] {
         let load = Load { exposed: Series(exposed), kept: Series(10) };
-        world.targets.insert(target(number), TargetView { job: "job".into(), probed: KnownLoad::Measured(load) });
+        world.targets.insert(target(number), listed(KnownLoad::Measured(load)));
     }
     assert_eq!(told(&plan(&world, settings))[1], (1, vec![2], vec![]));
 }
@@ -84,12 +85,12 @@ fn a_target_that_cannot_be_scraped_is_placed_with_the_median_load_of_its_job() {
 #[test]
 fn a_target_of_which_nothing_is_known_yet_waits_for_its_probe() {
     let mut world = world([(1, 20), (2, 20)], [shard([owned(1, 0)])]);
-    for view in world.targets.values_mut() {
-        view.probed = KnownLoad::Unknown;
+    for number in [1, 2] {
+        world.targets.insert(target(number), listed(KnownLoad::Unknown));
     }
     let plan = plan(&world, spreading());
     assert_eq!(told(&plan), [(0, vec![1], vec![])], "what is held is held");
-    assert_eq!(plan.unplaced.into_iter().collect::<Vec<_>>(), [(target(2), Unplaced::LoadUnknown)]);
+    assert_eq!(plan.plan.unplaced.into_iter().collect::<Vec<_>>(), [(target(2), Unplaced::LoadUnknown)]);
 }
 
 #[test]
@@ -162,7 +163,8 @@ fn every_replica_gets_every_target() {
     let policy = narthex_planner::Policy::new(spreading()).unwrap();
     let plan = narthex_planner::plan(&world, &policy);
     assert_eq!(plan.replicas.len(), 2);
-    for plan in plan.replicas.values() {
-        assert_eq!(told(plan), [(0, vec![1], vec![]), (1, vec![2], vec![])]);
+    for (view, plan) in world.replicas.iter().zip(plan.replicas.into_values()) {
+        let plan = Round { view: view.clone(), plan };
+        assert_eq!(told(&plan), [(0, vec![1], vec![]), (1, vec![2], vec![])]);
     }
 }

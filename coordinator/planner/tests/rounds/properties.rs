@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use narthex_common::load::{Load, Series};
+use narthex_common::load::{Load, SampleRate, Series};
 use narthex_planner::{Policy, invariant, policy::Settings, reason::Unplaced};
 use proptest::prelude::*;
 
@@ -76,15 +76,16 @@ fn event() -> impl Strategy<Value = Event> {
 fn policy() -> impl Strategy<Value = Policy> {
     let limits = (0..3u32, 2..8u32, prop::option::of(Just(110u64)));
     (limits, prop::option::of(Just(Duration::from_secs(60))), 1..12u32).prop_map(
-        |((min_shards, max_shards, max_process_series), max_idle_time, max_moves)| {
+        |((min_shards, max_shards, max_samples_per_second), max_idle_time, max_moves)| {
             Policy::new(Settings {
                 max_series: Series(100),
-                max_process_series: max_process_series.map(Series),
+                max_samples_per_second: max_samples_per_second.map(SampleRate::per_second),
                 min_shards,
                 max_shards,
                 max_idle_time,
                 max_moves,
                 max_silence: Duration::from_secs(30),
+                ..Settings::default()
             })
             .unwrap()
         },

@@ -1,6 +1,6 @@
 //! Relief: which targets leave a shard that is over its budget.
 
-use narthex_common::load::Series;
+use narthex_common::load::{SampleRate, Series};
 use narthex_planner::{
     policy::Settings,
     reason::{Change, MoveReason, ScaleReason},
@@ -17,7 +17,7 @@ fn a_shard_over_its_budget_gives_away_the_smallest_target_that_is_enough() {
     assert_eq!(moves(&plan), [(3, 0, 1)]);
     assert_eq!(told(&plan), [(0, vec![1, 2], vec![3]), (1, vec![3], vec![])]);
     let by = Series(15);
-    assert!(matches!(plan.changes[0], Change::Move { why: MoveReason::OverBudget { by: over }, .. } if over == by));
+    assert!(matches!(plan.changes[0], Change::Move { why: MoveReason::OverMemory { by: over }, .. } if over == by));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_target_larger_than_a_budget_that_sits_alone_is_left_there() {
 
 #[test]
 fn a_shard_over_its_process_budget_is_relieved_too() {
-    let settings = Settings { max_process_series: Some(Series(90)), ..spreading() };
+    let settings = Settings { max_samples_per_second: Some(SampleRate::per_second(100)), ..spreading() };
     let over = shard([owned(1, 3), owned(2, 3)]);
     let plan = plan(&world([(1, 45), (2, 50)], [over, shard([])]), settings);
     assert_eq!(moves(&plan), [(1, 0, 1)]);

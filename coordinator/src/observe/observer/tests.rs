@@ -31,8 +31,12 @@ fn id(instance: &str) -> TargetId {
 /// Puts targets on a shard behind the observer's back, as a coordinator before this one did.
 async fn put(fleet: &Fleet, shard: u32, revision: u64, put: &[&str], remove: &[&str]) {
     let url = fleet.replicas().await.unwrap()[0].shards[shard as usize].url.clone();
-    let assigned =
-        |instance: &&str| AssignedTarget { target: target(instance), state: TargetState::Normal, load: None };
+    let assigned = |instance: &&str| AssignedTarget {
+        target: target(instance),
+        state: TargetState::Normal,
+        since: None,
+        load: None,
+    };
     let update = AssignmentUpdate {
         base: Some(Revision(revision - 1)),
         revision: Revision(revision),

@@ -33,7 +33,7 @@ fn routes(config: &'static str, targets: &[(&str, &str)], previous: Option<&Rout
     let config = Config::load(Path::new("/prometheus.yml"), &OnlyFile(config), VERSION).unwrap();
     let targets = targets.iter().map(|(job, url)| {
         let target = Target::new((*job).into(), Labels::from_iter([("job", *job)]), (*url).into());
-        (target.id, AssignedTarget { target, state: TargetState::Normal, load: None })
+        (target.id, AssignedTarget { target, state: TargetState::Normal, since: None, load: None })
     });
     let assignment = Assignment { targets: targets.collect(), ..Assignment::default() };
     Routes::new(&config, &assignment, &ids(), "token", VERSION, previous)

@@ -1,0 +1,61 @@
+//! Memory: what one plan notes for the next, because no shard can tell it. The coordinator carries it from the plan into
+//! the next world and loses it when it restarts; then suspicions are forgotten, and nothing else.
+
+use std::collections::BTreeMap;
+
+use narthex_common::{shard::Ordinal, target::TargetId, time::Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What one plan of a replica notes for the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Whether rebalancing is under way: it begins when the spread is wide and ends when it is narrow.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rebalancing: bool,
+    /// The targets that were taken over from a lost shard, until their new shard has proved that it lives with them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub taken_over: BTreeMap<TargetId, TakenOver>,
+    /// The targets that may have killed a shard. Each has a shard of its own until it has proved harmless.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub suspects: BTreeMap<TargetId, Suspect>,
+    /// The lost shards whose targets were looked at for suspects, and since when each was silent.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<Ordinal, Timestamp>,
+}
+
+/// A target that was taken over from a lost shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// When.
+    pub at: Timestamp,
+    /// From which shard.
+    pub from: Ordinal,
+}
+
+/// A target that may have killed a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// Since when it is suspected.
+    pub since: Timestamp,
+    /// Why.
+    pub why: Suspicion,
+}
+
+/// Why a target is suspected of having killed a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Suspicion {
+    /// Its shard was lost after it had grown.
+    Grew,
+    /// Its shard was lost after having taken it over from another lost shard.
+    DiedAgain,
+}
+
+impl Memory {
+    /// Whether nothing is noted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
