@@ -2,7 +2,7 @@
 //!
 //! [`plan()`] is a function: the same [`World`] and [`Policy`] give the same [`Plan`]. It has no clock, no randomness of
 //! its own, no I/O. The phases of a round are functions, too, in the order in which they run: forget, settle, relieve,
-//! place, drain, scale.
+//! place, drain, scale. [`Planner`] is the same function for round after round: it costs what changed.
 
 mod catalogue;
 pub mod cost;
@@ -29,11 +29,7 @@ use world::{ReplicaView, Seen, ShardView};
 /// Every invariant that [`invariant`] lists holds of the result, whatever the world looks like.
 #[must_use]
 pub fn plan(world: &World, policy: &Policy) -> Plan {
-    let catalogue = Catalogue::of(world);
-    let replicas = world.replicas.iter();
-    let plan = Plan {
-        replicas: replicas.map(|view| (view.id.clone(), plan_replica(world, view, &catalogue, policy))).collect(),
-    };
+    let plan = Planner::default().plan(world, policy);
     #[cfg(debug_assertions)]
     {
         let broken = invariant::broken(world, policy, &plan);
@@ -47,27 +43,34 @@ pub fn plan(world: &World, policy: &Policy) -> Plan {
 /// What it works out about a world it keeps, so that the next round costs what changed since, however large the world
 /// is. Its memory decides nothing: [`Planner::plan`] returns what [`plan()`] returns of the same world.
 #[derive(Debug, Default)]
-pub struct Planner {}
+pub struct Planner {
+    catalogue: Catalogue,
+}
 
 impl Planner {
     /// Plans one round.
     pub fn plan(&mut self, world: &World, policy: &Policy) -> Plan {
-        plan(world, policy)
+        self.catalogue.follow(world);
+        let replicas = world.replicas.iter().enumerate();
+        let plan_of = |(place, view): (usize, &ReplicaView)| {
+            (view.id.clone(), plan_replica(world, place, &self.catalogue, policy))
+        };
+        Plan { replicas: replicas.map(plan_of).collect() }
     }
 }
 
-fn plan_replica(world: &World, view: &ReplicaView, catalogue: &Catalogue, policy: &Policy) -> ReplicaPlan {
-    let mut draft = Draft::of(world, view, catalogue, policy);
+fn plan_replica(world: &World, replica: usize, catalogue: &Catalogue, policy: &Policy) -> ReplicaPlan {
+    let mut draft = Draft::of(world, replica, catalogue, policy);
     phase::forget::forget(&mut draft);
     phase::settle::settle(&mut draft);
-    if enough_shards_are_there(view, policy) {
+    if enough_shards_are_there(draft.view, policy) {
         phase::relieve::relieve(&mut draft);
         phase::place::place(&mut draft);
         phase::drain::drain(&mut draft);
     } else {
         phase::place::leave_all_unplaced(&mut draft, Unplaced::BelowMinimum);
     }
-    phase::scale::scale(&mut draft, world);
+    phase::scale::scale(&mut draft);
     draft.finish()
 }
 

@@ -21,7 +21,7 @@ use crate::memory::Memory;
 pub type TargetMap<V> = OrdMap<TargetId, V>;
 
 /// Everything a round looks at.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct World {
     /// When the round began.
     pub now: Timestamp,

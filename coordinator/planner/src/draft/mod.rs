@@ -3,43 +3,61 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use narthex_common::{assignment::TargetState, target::TargetId};
+use narthex_common::{assignment::TargetState, load::Load, shard::Ordinal, target::TargetId};
 
 use crate::{
-    catalogue::{Catalogue, Entry, Standing, TargetIx},
+    catalogue::{Catalogue, Standing, TargetIx},
     cost::Cost,
     fit::{Aim, Fit, Rooms},
-    plan::ReplicaPlan,
+    memory::{Memory, Suspect, Suspicion},
+    plan::{PlannedTarget, ReplicaPlan, ShardPlan},
     policy::Policy,
-    reason::{Change, MoveReason, Unplaced},
-    world::{ReplicaView, World},
+    reason::{Change, GiveBackReason, MoveReason, PlaceReason, ScaleReason, Unplaced},
+    world::{HeldTarget, ReplicaView, Seen, World},
 };
 
+mod pencil;
 mod shard;
 
-pub(crate) use shard::{DraftShard, Held, Reach};
+pub(crate) use pencil::Holding;
+use pencil::Pencil;
+pub(crate) use shard::{DraftShard, Reach};
 
 /// A shard's place in the draft: its position among the replica's shards, in the order of ordinals.
 pub(crate) type ShardIx = usize;
 
 /// One replica's plan under construction.
 pub(crate) struct Draft<'w> {
+    pub(crate) world: &'w World,
     pub(crate) view: &'w ReplicaView,
     pub(crate) policy: &'w Policy,
-    pub(crate) catalogue: &'w Catalogue,
     pub(crate) aim: Aim,
     pub(crate) moves_left: u32,
     pub(crate) wanted_shards: u32,
     /// Targets that want room which no shard has now.
     pub(crate) wanting: Vec<Wanting>,
-    shards: Vec<DraftShard>,
+    /// What is noted for the next round.
+    pub(crate) memory: Memory,
+    catalogue: &'w Catalogue,
+    /// The place of the replica in the world.
+    replica: usize,
+    shards: Vec<DraftShard<'w>>,
     rooms: Rooms,
-    /// How many shards hold each target of the catalogue, in any state.
-    holders: Vec<u32>,
+    /// Everything that is to be held otherwise than it is.
+    pencil: Pencil,
     /// The targets whose moves end in this round.
     settled: BTreeSet<TargetIx>,
     changes: Vec<Change>,
     unplaced: Vec<(TargetIx, Unplaced)>,
+    oversized: BTreeSet<TargetId>,
+}
+
+/// A target on a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) state: TargetState,
+    /// How often it was scraped there; nothing is known to have been scraped by a shard that is silent.
+    pub(crate) scrapes: u32,
 }
 
 /// A target that wants room.
@@ -47,7 +65,7 @@ pub(crate) struct Draft<'w> {
 pub(crate) enum Wanting {
     /// No shard holds it.
     Homeless(TargetIx),
-    /// Its shard is over its budget.
+    /// Its shard is over its budget, or lost.
     Crowded(TargetIx),
 }
 
@@ -60,104 +78,203 @@ impl Wanting {
 }
 
 impl<'w> Draft<'w> {
-    pub(crate) fn of(world: &World, view: &'w ReplicaView, catalogue: &'w Catalogue, policy: &'w Policy) -> Self {
-        let going = |ordinal: u32| view.scalable && ordinal >= view.wanted_shards;
-        let shards: Vec<DraftShard> = view
+    /// A draft of the replica at a place of the world, in which nothing has changed yet.
+    pub(crate) fn of(world: &'w World, replica: usize, catalogue: &'w Catalogue, policy: &'w Policy) -> Self {
+        let view = &world.replicas[replica];
+        let going = |ordinal: Ordinal| view.scalable && ordinal.0 >= view.wanted_shards;
+        let shards: Vec<DraftShard<'w>> = view
             .shards
             .iter()
-            .map(|(&ordinal, shard)| DraftShard::of(ordinal, shard, going(ordinal.0), world.now, catalogue, policy))
+            .zip(catalogue.shards(replica))
+            .map(|((&ordinal, shard), sums)| DraftShard::of(ordinal, shard, *sums, going(ordinal), world.now, policy))
             .collect();
-        let mut holders = vec![0; catalogue.len()];
-        for target in shards.iter().flat_map(|shard| shard.targets.keys()) {
-            holders[target.0] += 1;
-        }
         let aim = if policy.scales_in() { Aim::Pack } else { Aim::Spread { seed: world.seed } };
-        let mut rooms = Rooms::default();
-        for shard in &shards {
-            rooms.push(room_and_fit(shard, aim, policy));
-        }
-        Self {
+        let mut draft = Self {
+            world,
             view,
             policy,
-            catalogue,
             aim,
             moves_left: policy.max_moves,
             wanted_shards: view.wanted_shards,
             wanting: Vec::new(),
+            memory: view.memory.clone(),
+            catalogue,
+            replica,
             shards,
-            rooms,
-            holders,
+            rooms: Rooms::default(),
+            pencil: Pencil::over(catalogue.places()),
             settled: BTreeSet::new(),
             changes: Vec::new(),
             unplaced: Vec::new(),
-        }
-    }
-
-    pub(crate) fn finish(mut self) -> ReplicaPlan {
-        self.unplaced.sort_unstable_by_key(|(target, _)| *target);
-        let id = |target: TargetIx| self.catalogue.get(target).id;
-        ReplicaPlan {
-            shards: self.shards.iter().filter_map(|shard| self.difference(shard)).collect(),
-            wanted_shards: self.wanted_shards,
-            changes: self.changes.clone(),
-            unplaced: self.unplaced.iter().map(|(target, why)| (id(*target), *why)).collect::<BTreeMap<_, _>>(),
             oversized: BTreeSet::new(),
-            memory: crate::memory::Memory::default(),
+        };
+        draft.keep_to_themselves();
+        for shard in &draft.shards {
+            draft.rooms.push(room_and_fit(shard, aim));
+        }
+        draft
+    }
+
+    /// Shards that hold a suspect take nothing else.
+    fn keep_to_themselves(&mut self) {
+        let suspects: Vec<TargetIx> = self.memory.suspects.keys().filter_map(|id| self.place_of(*id)).collect();
+        for target in suspects {
+            for holding in self.holders(target) {
+                self.shards[holding.shard].kept_to_itself = true;
+            }
         }
     }
 
-    fn difference(&self, shard: &DraftShard) -> Option<(narthex_common::shard::Ordinal, crate::plan::ShardPlan)> {
-        let before = match &self.view.shards.get(&shard.ordinal)?.report {
-            crate::world::Seen::Fresh(report) => &report.targets,
-            crate::world::Seen::Never | crate::world::Seen::Stale { .. } => return None,
-        };
-        let after: BTreeMap<TargetId, (TargetState, narthex_common::load::Load)> = shard
-            .targets
-            .iter()
-            .map(|(&t, held)| (self.catalogue.get(t).id, (held.state, self.catalogue.get(t).load)))
-            .collect();
-        let put = after
-            .iter()
-            .filter(|(id, (state, _))| before.get(*id).is_none_or(|b| b.state != *state))
-            .map(|(id, &(state, load))| (*id, crate::plan::PlannedTarget { state, load }))
-            .collect();
-        let remove = before.keys().filter(|id| !after.contains_key(id)).copied().collect();
-        let plan = crate::plan::ShardPlan { put, remove };
-        (!plan.is_empty()).then_some((shard.ordinal, plan))
+    pub(crate) fn finish(self) -> ReplicaPlan {
+        let shards = self.differences();
+        let id = |target: TargetIx| self.catalogue.id(target);
+        let mut unplaced: Vec<(TargetId, Unplaced)> = self.unplaced.iter().map(|(t, why)| (id(*t), *why)).collect();
+        unplaced.sort_unstable_by_key(|(target, _)| *target);
+        ReplicaPlan {
+            shards,
+            wanted_shards: self.wanted_shards,
+            changes: self.changes,
+            unplaced: unplaced.into_iter().collect(),
+            oversized: self.oversized,
+            memory: self.memory,
+        }
     }
 
-    pub(crate) fn shards(&self) -> &[DraftShard] {
+    /// What every shard is to hold otherwise than it does.
+    fn differences(&self) -> BTreeMap<Ordinal, ShardPlan> {
+        let mut put: Vec<Vec<(TargetId, PlannedTarget)>> = vec![Vec::new(); self.shards.len()];
+        let mut remove: Vec<Vec<TargetId>> = vec![Vec::new(); self.shards.len()];
+        for (target, after) in self.pencil.changed() {
+            let (id, load) = (self.catalogue.id(target), self.catalogue.load(target));
+            for holding in after {
+                let before = self.catalogue.holders(self.replica, target).find(|before| before.shard == holding.shard);
+                if before.is_none_or(|before| before.state != holding.held.state) {
+                    put[holding.shard].push((id, PlannedTarget { state: holding.held.state, load }));
+                }
+            }
+            for before in self.catalogue.holders(self.replica, target) {
+                if !after.iter().any(|holding| holding.shard == before.shard) {
+                    remove[before.shard].push(id);
+                }
+            }
+        }
+        let mut plans = BTreeMap::new();
+        for (shard, (mut put, mut remove)) in put.into_iter().zip(remove).enumerate() {
+            if !put.is_empty() || !remove.is_empty() {
+                put.sort_unstable_by_key(|(id, _)| *id);
+                remove.sort_unstable();
+                let plan = ShardPlan { put: put.into_iter().collect(), remove: remove.into_iter().collect() };
+                plans.insert(self.shards[shard].ordinal, plan);
+            }
+        }
+        plans
+    }
+
+    pub(crate) fn shards(&self) -> &[DraftShard<'w>] {
         &self.shards
     }
 
-    pub(crate) fn entry(&self, target: TargetIx) -> &'w Entry {
-        self.catalogue.get(target)
+    pub(crate) fn place_of(&self, id: TargetId) -> Option<TargetIx> {
+        self.catalogue.place_of(id)
     }
 
-    pub(crate) fn load(&self, target: TargetIx) -> Cost {
-        self.entry(target).cost
+    pub(crate) fn id(&self, target: TargetIx) -> TargetId {
+        self.catalogue.id(target)
+    }
+
+    pub(crate) fn catalogue(&self) -> &'w Catalogue {
+        self.catalogue
+    }
+
+    pub(crate) fn cost(&self, target: TargetIx) -> Cost {
+        self.catalogue.cost(target)
+    }
+
+    pub(crate) fn load(&self, target: TargetIx) -> Load {
+        self.catalogue.load(target)
+    }
+
+    pub(crate) fn standing(&self, target: TargetIx) -> Standing {
+        self.catalogue.standing(target)
     }
 
     pub(crate) fn unplaced(&self) -> &[(TargetIx, Unplaced)] {
         &self.unplaced
     }
 
-    /// What a shard carries only until it can be told to forget it.
-    pub(crate) fn load_to_forget(&self, shard: &DraftShard) -> Cost {
-        shard.targets.keys().filter(|target| self.is_gone(**target)).map(|target| self.load(*target)).sum()
+    /// The shards that hold a target, in the draft.
+    pub(crate) fn holders(&self, target: TargetIx) -> pencil::Holders {
+        self.pencil.holders(target).cloned().unwrap_or_else(|| self.holders_before(target))
     }
 
-    /// Whether a shard will be empty once it has been told.
-    pub(crate) fn holds_only_what_it_will_forget(&self, shard: &DraftShard) -> bool {
-        shard.targets.keys().all(|target| self.is_gone(*target))
+    fn holders_before(&self, target: TargetIx) -> pencil::Holders {
+        let held = self.catalogue.holders(self.replica, target);
+        held.map(|h| Holding { shard: h.shard, held: Held { state: h.state, scrapes: h.scrapes } }).collect()
+    }
+
+    pub(crate) fn number_of_holders(&self, target: TargetIx) -> usize {
+        match self.pencil.holders(target) {
+            Some(holders) => holders.len(),
+            None => self.catalogue.holders(self.replica, target).count(),
+        }
+    }
+
+    /// How a shard holds a target, in the draft.
+    pub(crate) fn held(&self, target: TargetIx, shard: ShardIx) -> Option<Held> {
+        self.holders(target).into_iter().find(|holding| holding.shard == shard).map(|holding| holding.held)
+    }
+
+    /// What a shard said of a target, now or last.
+    pub(crate) fn said(&self, target: TargetIx, shard: ShardIx) -> Option<&'w HeldTarget> {
+        self.shards[shard].said.as_ref()?.targets.get(&self.id(target))
+    }
+
+    /// What a shard holds in the draft, sorted by id.
+    pub(crate) fn targets_of(&self, shard: ShardIx) -> Vec<(TargetIx, Held)> {
+        let said = self.shards[shard].said.iter().flat_map(|report| report.targets.keys());
+        let places = said.filter_map(|id| self.place_of(*id)).chain(self.shards[shard].gained.iter().copied());
+        let mut targets: Vec<_> = places.filter_map(|target| Some((target, self.held(target, shard)?))).collect();
+        targets.sort_unstable_by_key(|(target, _)| self.id(*target));
+        targets.dedup_by_key(|(target, _)| *target);
+        targets
+    }
+
+    /// The targets that discovery lists and no shard holds, in no order.
+    pub(crate) fn homeless(&self) -> Vec<TargetIx> {
+        let homeless = self.catalogue.homeless(self.replica).iter().copied();
+        homeless.filter(|target| self.number_of_holders(*target) == 0).collect()
+    }
+
+    /// The targets that are on the move, or held more than once, sorted by id.
+    pub(crate) fn unsettled(&self) -> Vec<TargetIx> {
+        let mut unsettled = self.catalogue.unsettled(self.replica).to_vec();
+        unsettled.sort_unstable_by_key(|target| self.id(*target));
+        unsettled
+    }
+
+    /// The targets that shards hold and are to forget, sorted by id.
+    pub(crate) fn gone(&self) -> Vec<TargetIx> {
+        let unlisted = self.catalogue.unlisted().iter().copied();
+        let is_gone = |target: &TargetIx| self.is_gone(*target) && self.number_of_holders(*target) > 0;
+        let mut gone: Vec<TargetIx> = unlisted.filter(is_gone).collect();
+        gone.sort_unstable_by_key(|target| self.id(*target));
+        gone
     }
 
     fn is_gone(&self, target: TargetIx) -> bool {
-        self.entry(target).standing == Standing::Gone
+        self.standing(target) == Standing::Gone
     }
 
-    pub(crate) fn number_of_holders(&self, target: TargetIx) -> u32 {
-        self.holders[target.0]
+    /// What shards carry only until they can be told to forget it, by shard: its cost, and how many targets it is.
+    pub(crate) fn still_to_forget(&self) -> BTreeMap<ShardIx, (Cost, usize)> {
+        let mut to_forget: BTreeMap<ShardIx, (Cost, usize)> = BTreeMap::new();
+        for target in self.gone() {
+            for holding in self.holders(target) {
+                let (cost, targets) = to_forget.entry(holding.shard).or_default();
+                (*cost, *targets) = (cost.plus(self.cost(target)), *targets + 1);
+            }
+        }
+        to_forget
     }
 
     /// Whether a shard may hold targets that nobody knows of.
@@ -165,9 +282,17 @@ impl<'w> Draft<'w> {
         self.shards.iter().any(|shard| shard.reach == Reach::Unread)
     }
 
-    /// Whether a target is larger than any shard's budget.
+    /// Whether a target is larger than any shard may be filled.
     pub(crate) fn is_oversized(&self, target: TargetIx) -> bool {
-        !self.load(target).fits(self.policy.budget(crate::world::OwnBudget::default()).fill())
+        let cost = self.cost(target);
+        let default = self.policy.budget(crate::world::OwnBudget::default()).fill();
+        let fits_a_new_one = (self.view.scalable || self.shards.is_empty()) && cost.fits(default);
+        !fits_a_new_one && !self.shards.iter().any(|shard| cost.fits(shard.budget.fill()))
+    }
+
+    /// Whether a target may share a shard with nothing else.
+    pub(crate) fn is_suspect(&self, target: TargetIx) -> bool {
+        !self.memory.suspects.is_empty() && self.memory.suspects.contains_key(&self.id(target))
     }
 
     /// Whether a move of a target may begin at its shard: discovery lists it, and no other shard has to do with it, or
@@ -176,25 +301,41 @@ impl<'w> Draft<'w> {
         held.state == TargetState::Normal
             && self.number_of_holders(target) == 1
             && !self.settled.contains(&target)
-            && self.entry(target).standing == Standing::Listed
+            && self.standing(target) == Standing::Listed
     }
 
-    /// The shard where a target goes best: for one that is larger than a budget, the first that is empty.
+    /// The shard where a target goes best: for one that is larger than a budget, or a suspect, the first that is empty.
     pub(crate) fn best_shard_for(&self, target: TargetIx) -> Option<ShardIx> {
-        if self.is_oversized(target) {
-            return self.shards.iter().position(|shard| shard.reach == Reach::Open && shard.targets.is_empty());
+        if self.is_suspect(target) {
+            return self.next_empty_shard(0);
         }
-        self.rooms.best_for(self.load(target))
+        self.rooms.best_for(self.cost(target)).or_else(|| {
+            let oversized = self.is_oversized(target);
+            if oversized { self.next_empty_shard(0) } else { None }
+        })
     }
 
-    /// Gives a target that no shard holds to one.
-    pub(crate) fn place(&mut self, target: TargetIx, to: ShardIx) {
+    /// The first shard from a place on that is empty and open.
+    pub(crate) fn next_empty_shard(&self, from: ShardIx) -> Option<ShardIx> {
+        let is_empty = |shard: &ShardIx| {
+            let shard = &self.shards[*shard];
+            shard.reach == Reach::Open && shard.targets == 0
+        };
+        (from..self.shards.len()).find(is_empty)
+    }
+
+    /// Why a target that needs no shard of its own goes to the best one.
+    pub(crate) const fn by_aim(&self) -> PlaceReason {
+        match self.aim {
+            Aim::Pack => PlaceReason::LowestWithRoom,
+            Aim::Spread { .. } => PlaceReason::MostRoom,
+        }
+    }
+
+    /// Gives a target that no shard holds, or only a lost one, to a shard.
+    pub(crate) fn place(&mut self, target: TargetIx, to: ShardIx, why: PlaceReason) {
         self.put(target, to, Held { state: TargetState::Normal, scrapes: 0 });
-        self.changes.push(Change::Place {
-            target: self.id(target),
-            to: self.shards[to].ordinal,
-            why: crate::reason::PlaceReason::MostRoom,
-        });
+        self.changes.push(Change::Place { target: self.id(target), to: self.shards[to].ordinal, why });
     }
 
     /// Begins a move: the destination scrapes, and the source goes on.
@@ -219,13 +360,10 @@ impl<'w> Draft<'w> {
     }
 
     /// Gives a move up: the source owns the target again.
-    pub(crate) fn give_back(&mut self, target: TargetIx, to: ShardIx) {
+    pub(crate) fn give_back(&mut self, target: TargetIx, to: ShardIx, why: GiveBackReason) {
+        self.settled.insert(target);
         self.set_state(target, to, TargetState::Normal);
-        self.changes.push(Change::GiveBack {
-            target: self.id(target),
-            to: self.shards[to].ordinal,
-            why: crate::reason::GiveBackReason::NotThere,
-        });
+        self.changes.push(Change::GiveBack { target: self.id(target), to: self.shards[to].ordinal, why });
     }
 
     /// Takes a target that is gone from a shard.
@@ -234,50 +372,79 @@ impl<'w> Draft<'w> {
         self.changes.push(Change::Forget { target: self.id(target), from: self.shards[from].ordinal });
     }
 
+    /// Suspects a target of having killed its shard.
+    pub(crate) fn suspect(&mut self, target: TargetIx, of_killing: ShardIx, why: Suspicion) {
+        let suspect = Suspect { since: self.world.now, why };
+        if self.memory.suspects.insert(self.id(target), suspect).is_none() {
+            let shard = self.shards[of_killing].ordinal;
+            self.changes.push(Change::Suspect { target: self.id(target), shard, why });
+        }
+    }
+
     /// Leaves a target without a shard.
     pub(crate) fn leave_unplaced(&mut self, target: TargetIx, why: Unplaced) {
         self.unplaced.push((target, why));
     }
 
+    /// Notes that a target is larger than a shard may be filled.
+    pub(crate) fn note_oversized(&mut self, target: TargetIx) {
+        self.oversized.insert(self.id(target));
+    }
+
     /// Changes the number of shards.
-    pub(crate) fn scale(&mut self, to: u32, why: crate::reason::ScaleReason) {
+    pub(crate) fn scale(&mut self, to: u32, why: ScaleReason) {
         self.changes.push(Change::Scale { from: self.wanted_shards, to, why });
         self.wanted_shards = to;
     }
 
-    fn id(&self, target: TargetIx) -> TargetId {
-        self.entry(target).id
-    }
-
     fn set_state(&mut self, target: TargetIx, shard: ShardIx, state: TargetState) {
-        if let Some(&held) = self.shards[shard].targets.get(&target) {
+        if let Some(held) = self.held(target, shard) {
             self.put(target, shard, Held { state, ..held });
         }
     }
 
     fn put(&mut self, target: TargetIx, shard: ShardIx, held: Held) {
-        let load = self.load(target);
-        if self.shards[shard].put(target, load, held).is_none() {
-            self.holders[target.0] += 1;
+        let cost = self.cost(target);
+        let before = self.held(target, shard);
+        let mut holders = self.holders(target);
+        match holders.iter_mut().find(|holding| holding.shard == shard) {
+            Some(holding) => holding.held = held,
+            None => {
+                holders.push(Holding { shard, held });
+                self.shards[shard].gained.push(target);
+            }
         }
-        self.refresh_room(shard);
+        self.pencil.write(target, holders);
+        self.shards[shard].put(cost, before.map(|held| held.state), held.state);
+        self.refresh_room(target, shard);
     }
 
     fn take(&mut self, target: TargetIx, shard: ShardIx) {
-        let load = self.load(target);
-        if self.shards[shard].take(target, load).is_some() {
-            self.holders[target.0] -= 1;
-        }
-        self.refresh_room(shard);
+        let Some(before) = self.held(target, shard) else { return };
+        let mut holders = self.holders(target);
+        holders.retain(|holding| holding.shard != shard);
+        self.pencil.write(target, holders);
+        let cost = self.cost(target);
+        self.shards[shard].take(cost, before.state);
+        self.refresh_room(target, shard);
     }
 
-    fn refresh_room(&mut self, shard: ShardIx) {
-        self.rooms.set(shard, room_and_fit(&self.shards[shard], self.aim, self.policy));
+    fn refresh_room(&mut self, target: TargetIx, shard: ShardIx) {
+        if self.is_suspect(target) {
+            self.shards[shard].kept_to_itself = true;
+        }
+        self.rooms.set(shard, room_and_fit(&self.shards[shard], self.aim));
     }
 }
 
-fn room_and_fit(shard: &DraftShard, aim: Aim, policy: &Policy) -> Option<(Cost, Fit)> {
-    shard
-        .room()
-        .map(|room| (room, Fit::of(aim, shard.ordinal, room, policy.budget(crate::world::OwnBudget::default()).fill())))
+fn room_and_fit(shard: &DraftShard<'_>, aim: Aim) -> Option<(Cost, Fit)> {
+    shard.room().map(|room| (room, Fit::of(aim, shard.ordinal, room, shard.budget.fill())))
+}
+
+/// The report of a shard that has ever said anything.
+fn said(report: &Seen<crate::world::ShardReport>) -> Option<&crate::world::ShardReport> {
+    match report {
+        Seen::Never => None,
+        Seen::Stale { last: report, .. } | Seen::Fresh(report) => Some(report),
+    }
 }

@@ -130,7 +130,7 @@ impl Replica<'_> {
             let gains = told.put.keys().any(|target| !self.holders[target].before.contains_key(&shard));
             let Some(targets) = outcome.get(&shard) else { continue };
             let load: Cost = targets.keys().filter_map(|target| self.load(*target)).sum();
-            if gains && targets.len() > 1 && !load.fits(self.policy.budget(crate::world::OwnBudget::default()).fill()) {
+            if gains && targets.len() > 1 && !load.fits(self.policy.budget(self.view.shards[&shard].budget).fill()) {
                 faults.push(Fault::OverBudget { shard });
             }
         }
@@ -229,11 +229,11 @@ impl Replica<'_> {
     }
 
     fn load(&self, target: TargetId) -> Option<Cost> {
-        Some(self.catalogue.get(self.catalogue.place_of(target)?).cost)
+        Some(self.catalogue.cost(self.catalogue.place_of(target)?))
     }
 
     fn is_gone(&self, target: TargetId) -> bool {
-        let entry = self.catalogue.place_of(target).map(|place| self.catalogue.get(place));
-        entry.is_some_and(|entry| entry.standing == Standing::Gone)
+        let standing = self.catalogue.place_of(target).map(|place| self.catalogue.standing(place));
+        standing == Some(Standing::Gone)
     }
 }

@@ -10,23 +10,16 @@ use narthex_common::assignment::TargetState;
 use crate::{
     catalogue::TargetIx,
     cost::Cost,
-    draft::{Draft, Reach, ShardIx},
+    draft::{Draft, DraftShard, Reach, ShardIx},
     fit::{Fit, Rooms},
-    policy::Policy,
     reason::MoveReason,
 };
-
-/// A drain leaves a tenth of every budget free. Relief and new shards begin when a budget is full, so loads must grow
-/// by that tenth before what was drained comes back.
-fn budget_with_reserve(policy: &Policy) -> Cost {
-    policy.budget(crate::world::OwnBudget::default()).with_reserve()
-}
 
 pub(crate) fn drain(draft: &mut Draft<'_>) {
     if !draft.policy.scales_in() || !draft.view.scalable || !is_at_rest(draft) {
         return;
     }
-    let Some(highest) = draft.shards().iter().rposition(|shard| !shard.targets.is_empty()) else { return };
+    let Some(highest) = draft.shards().iter().rposition(|shard| shard.targets > 0) else { return };
     if draft.shards()[highest].ordinal.0 < draft.policy.min_shards.max(1) {
         return;
     }
@@ -43,26 +36,30 @@ fn is_at_rest(draft: &Draft<'_>) -> bool {
     draft.wanting.is_empty()
         && draft.unplaced().is_empty()
         && usize::try_from(draft.wanted_shards).is_ok_and(|wanted| wanted == draft.shards().len())
-        && draft.shards().iter().all(|shard| answers(shard.reach) && shard.excess() == Cost::ZERO)
+        && draft.shards().iter().all(|shard| answers(shard.reach) && shard.staying.fits(shard.budget.relief()))
 }
 
 /// Where everything that a shard owns would go; none if some of it cannot.
 fn destinations(draft: &Draft<'_>, from: ShardIx) -> Option<Vec<(TargetIx, ShardIx)>> {
-    let budget = budget_with_reserve(draft.policy);
-    let mut free: Vec<Option<Cost>> = draft.shards()[..from].iter().map(|shard| shard.room_within(budget)).collect();
-    let fit = |shard: ShardIx, room: Cost| (room, Fit::of(draft.aim, draft.shards()[shard].ordinal, room, budget));
+    let budget = draft.shards()[from].budget.whole();
+    let within = |shard: &DraftShard<'_>| shard.room_within(shard.budget.with_reserve());
+    let mut free: Vec<Option<Cost>> = draft.shards()[..from].iter().map(within).collect();
+    let fit = |shard: ShardIx, room: Cost| {
+        let DraftShard { ordinal, budget, .. } = &draft.shards()[shard];
+        (room, Fit::of(draft.aim, *ordinal, room, budget.with_reserve()))
+    };
     let mut rooms = Rooms::default();
     for (shard, room) in free.iter().enumerate() {
         rooms.push(room.map(|room| fit(shard, room)));
     }
-    let owned = draft.shards()[from].targets.iter().filter(|(_, held)| held.state == TargetState::Normal);
+    let owned = draft.targets_of(from).into_iter().filter(|(_, held)| held.state == TargetState::Normal);
     let mut owned: Vec<TargetIx> =
-        owned.map(|(target, held)| draft.is_movable(*target, *held).then_some(*target)).collect::<Option<_>>()?;
-    owned.sort_by_cached_key(|target| (Reverse(draft.load(*target).share_of(budget)), *target));
+        owned.map(|(target, held)| draft.is_movable(target, held).then_some(target)).collect::<Option<_>>()?;
+    owned.sort_by_cached_key(|target| (Reverse(draft.cost(*target).share_of(budget)), draft.id(*target)));
     let mut destinations = Vec::with_capacity(owned.len());
     for target in owned {
-        let to = rooms.best_for(draft.load(target))?;
-        free[to] = free[to].map(|room| room.minus(draft.load(target)));
+        let to = rooms.best_for(draft.cost(target))?;
+        free[to] = free[to].map(|room| room.minus(draft.cost(target)));
         rooms.set(to, free[to].map(|room| fit(to, room)));
         destinations.push((target, to));
     }

@@ -4,20 +4,17 @@
 //! While some shard was not heard since the start, nothing is placed, because that shard may hold it; so nothing is
 //! forgotten either. Otherwise a target whose labels changed would be scraped by nobody for that long.
 
-use crate::{catalogue::Standing, draft::Draft};
+use crate::draft::Draft;
 
 pub(crate) fn forget(draft: &mut Draft<'_>) {
     if draft.has_unread_shards() {
         return;
     }
-    for shard in 0..draft.shards().len() {
-        if !draft.shards()[shard].reach.can_be_told() {
-            continue;
-        }
-        let targets = draft.shards()[shard].targets.keys();
-        let gone: Vec<_> = targets.filter(|t| draft.entry(**t).standing == Standing::Gone).copied().collect();
-        for target in gone {
-            draft.forget(target, shard);
+    for target in draft.gone() {
+        for holding in draft.holders(target) {
+            if draft.shards()[holding.shard].reach.can_be_told() {
+                draft.forget(target, holding.shard);
+            }
         }
     }
 }

@@ -3,36 +3,27 @@
 use std::cmp::Reverse;
 
 use crate::{
-    catalogue::{Standing, TargetIx},
-    draft::{Draft, Reach, Wanting},
-    reason::Unplaced,
+    catalogue::{Basis, TargetIx},
+    draft::{Draft, ShardIx, Wanting},
+    reason::{PlaceReason, Unplaced},
+    world::KnownLoad,
 };
 
-/// Places what has a known load and finds room.
+/// Places what has waited for its load for long enough and finds room.
 pub(crate) fn place(draft: &mut Draft<'_>) {
     if draft.has_unread_shards() {
         leave_all_unplaced(draft, Unplaced::MaybeHeld);
         return;
     }
-    let (unknown, mut known): (Vec<_>, Vec<_>) =
-        homeless(draft).into_iter().partition(|target| draft.entry(*target).load_unknown);
-    for target in unknown {
+    let (waiting, homeless): (Vec<_>, Vec<_>) =
+        draft.homeless().into_iter().partition(|target| waits_for_its_probe(draft, *target));
+    for target in waiting {
         draft.leave_unplaced(target, Unplaced::LoadUnknown);
     }
-    let budget = draft.policy.budget(crate::world::OwnBudget::default()).fill();
-    known.sort_by_cached_key(|target| (Reverse(draft.load(*target).share_of(budget)), *target));
-    // The largest come first: those that are larger than a budget, which take the empty shards in order.
-    let mut searched = 0;
-    for target in known {
-        let shard = if draft.is_oversized(target) {
-            let empty = next_empty_shard(draft, searched);
-            searched = empty.map_or(draft.shards().len(), |shard| shard + 1);
-            empty
-        } else {
-            draft.best_shard_for(target)
-        };
-        match shard {
-            Some(shard) => draft.place(target, shard),
+    let mut empty_from = 0;
+    for target in largest_first(draft, homeless) {
+        match shard_for(draft, target, &mut empty_from) {
+            Some((shard, why)) => draft.place(target, shard, why),
             None => draft.wanting.push(Wanting::Homeless(target)),
         }
     }
@@ -40,24 +31,47 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
 
 /// Leaves every target that no shard holds without one.
 pub(crate) fn leave_all_unplaced(draft: &mut Draft<'_>, why: Unplaced) {
-    for target in homeless(draft) {
+    for target in draft.homeless() {
         draft.leave_unplaced(target, why);
     }
 }
 
-fn homeless(draft: &Draft<'_>) -> Vec<TargetIx> {
-    draft
-        .catalogue
-        .iter()
-        .filter(|(target, entry)| entry.standing == Standing::Listed && draft.number_of_holders(*target) == 0)
-        .map(|(target, _)| target)
-        .collect()
+/// Whether a probe may still tell what a target weighs, or nobody can say yet what it may weigh.
+fn waits_for_its_probe(draft: &Draft<'_>, target: TargetIx) -> bool {
+    match draft.catalogue().listed(target) {
+        Some(KnownLoad::Measured(_) | KnownLoad::ProbeFailed { .. }) | None => false,
+        Some(KnownLoad::Unknown) => match draft.catalogue().basis(target) {
+            Basis::Measured | Basis::Planned => false,
+            Basis::Nothing => true,
+            Basis::Estimated => {
+                let since = draft.world.targets.get(&draft.id(target)).map(|view| view.since);
+                since.is_some_and(|since| draft.world.now.since(since) < draft.policy.max_probe_wait)
+            }
+        },
+    }
 }
 
-fn next_empty_shard(draft: &Draft<'_>, from: usize) -> Option<usize> {
-    let is_empty = |shard: &usize| {
-        let shard = &draft.shards()[*shard];
-        shard.reach == Reach::Open && shard.targets.is_empty()
-    };
-    (from..draft.shards().len()).find(is_empty)
+fn largest_first(draft: &Draft<'_>, targets: Vec<TargetIx>) -> Vec<TargetIx> {
+    let budget = draft.policy.budget(crate::world::OwnBudget::default()).whole();
+    let mut keyed: Vec<_> = targets
+        .into_iter()
+        .map(|target| (Reverse(draft.cost(target).share_of(budget)), draft.id(target), target))
+        .collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, _, target)| target).collect()
+}
+
+/// Where a target goes, and why there. The largest come first: those that are larger than a shard may be filled take
+/// the empty shards in order.
+fn shard_for(draft: &mut Draft<'_>, target: TargetIx, empty_from: &mut ShardIx) -> Option<(ShardIx, PlaceReason)> {
+    if draft.is_suspect(target) {
+        return Some((draft.best_shard_for(target)?, PlaceReason::Isolated));
+    }
+    if !draft.is_oversized(target) {
+        return Some((draft.best_shard_for(target)?, draft.by_aim()));
+    }
+    draft.note_oversized(target);
+    let empty = draft.next_empty_shard(*empty_from);
+    *empty_from = empty.map_or(draft.shards().len(), |shard| shard + 1);
+    Some((empty?, PlaceReason::Oversized))
 }

@@ -10,7 +10,7 @@ use narthex_common::load::Series;
 use crate::{
     catalogue::TargetIx,
     cost::Cost,
-    draft::{Draft, ShardIx, Wanting},
+    draft::{Draft, DraftShard, ShardIx, Wanting},
     reason::MoveReason,
 };
 
@@ -19,14 +19,16 @@ pub(crate) fn relieve(draft: &mut Draft<'_>) {
     if draft.has_unread_shards() {
         return;
     }
-    let budget = draft.policy.budget(crate::world::OwnBudget::default()).fill();
     let mut over: Vec<ShardIx> = (0..draft.shards().len())
         .filter(|shard| {
             let shard = &draft.shards()[*shard];
-            shard.reach.can_be_told() && shard.excess() != Cost::ZERO
+            shard.reach.can_be_told() && !shard.staying.fits(shard.budget.relief())
         })
         .collect();
-    over.sort_by_key(|shard| (Reverse(draft.shards()[*shard].excess().share_of(budget)), *shard));
+    over.sort_by_key(|shard| {
+        let DraftShard { staying, budget, .. } = &draft.shards()[*shard];
+        (Reverse(staying.share_of(budget.whole())), *shard)
+    });
     for shard in over {
         relieve_shard(draft, shard);
     }
@@ -34,8 +36,8 @@ pub(crate) fn relieve(draft: &mut Draft<'_>) {
 
 fn relieve_shard(draft: &mut Draft<'_>, from: ShardIx) {
     let stays = largest_oversized(draft, from);
-    let allowed =
-        stays.map_or(draft.policy.budget(crate::world::OwnBudget::default()).fill(), |target| draft.load(target));
+    let fill = draft.shards()[from].budget.fill();
+    let allowed = stays.map_or(fill, |target| draft.cost(target));
     let mut excess = draft.shards()[from].staying.minus(allowed);
     let why = if excess.series > Series::ZERO {
         MoveReason::OverMemory { by: excess.series }
@@ -49,7 +51,7 @@ fn relieve_shard(draft: &mut Draft<'_>, from: ShardIx) {
         }
         let Some((picked, to)) = pick(draft, &candidates, excess) else { break };
         let target = candidates.remove(picked);
-        excess = excess.minus(draft.load(target));
+        excess = excess.minus(draft.cost(target));
         draft.begin_move(target, from, to, why);
     }
     want_room(draft, &candidates, excess);
@@ -57,40 +59,38 @@ fn relieve_shard(draft: &mut Draft<'_>, from: ShardIx) {
 
 /// The largest target of a shard that is larger than a whole budget.
 fn largest_oversized(draft: &Draft<'_>, shard: ShardIx) -> Option<TargetIx> {
-    let targets = draft.shards()[shard].targets.keys().copied();
+    let budget = draft.shards()[shard].budget.whole();
+    let targets = draft.targets_of(shard).into_iter().map(|(target, _)| target);
     let oversized = targets.filter(|target| draft.is_oversized(*target));
-    oversized.max_by_key(|target| {
-        (draft.load(*target).share_of(draft.policy.budget(crate::world::OwnBudget::default()).fill()), Reverse(*target))
-    })
+    oversized.max_by_key(|target| (draft.cost(*target).share_of(budget), Reverse(draft.id(*target))))
 }
 
 /// What may leave a shard, the smallest first.
 fn candidates(draft: &Draft<'_>, shard: ShardIx, stays: Option<TargetIx>) -> Vec<TargetIx> {
-    let targets = draft.shards()[shard].targets.iter();
+    let budget = draft.shards()[shard].budget.whole();
+    let targets = draft.targets_of(shard).into_iter();
     let mut candidates: Vec<TargetIx> = targets
-        .filter(|(target, held)| Some(**target) != stays && draft.is_movable(**target, **held))
-        .map(|(target, _)| *target)
+        .filter(|(target, held)| Some(*target) != stays && draft.is_movable(*target, *held))
+        .map(|(target, _)| target)
         .collect();
-    candidates.sort_by_cached_key(|target| {
-        (draft.load(*target).share_of(draft.policy.budget(crate::world::OwnBudget::default()).fill()), *target)
-    });
+    candidates.sort_by_cached_key(|target| (draft.cost(*target).share_of(budget), draft.id(*target)));
     candidates
 }
 
 /// The next target to leave, by its position among the candidates, and where to.
 fn pick(draft: &Draft<'_>, candidates: &[TargetIx], excess: Cost) -> Option<(usize, ShardIx)> {
     let with_shard = |(position, target): (usize, &TargetIx)| Some((position, draft.best_shard_for(*target)?));
-    let suffices = |target: TargetIx| excess.fits(draft.load(target));
+    let suffices = |target: TargetIx| excess.fits(draft.cost(target));
     let enough = candidates.iter().enumerate().filter(|(_, target)| suffices(**target)).find_map(with_shard);
     enough.or_else(|| {
-        let helps = |target: TargetIx| excess.minus(draft.load(target)) != excess;
+        let helps = |target: TargetIx| excess.minus(draft.cost(target)) != excess;
         candidates.iter().enumerate().rev().filter(|(_, target)| helps(**target)).find_map(with_shard)
     })
 }
 
 /// Asks for room for what would have to leave and cannot.
 fn want_room(draft: &mut Draft<'_>, candidates: &[TargetIx], mut excess: Cost) {
-    if let Some(&target) = candidates.iter().find(|target| excess.fits(draft.load(**target))) {
+    if let Some(&target) = candidates.iter().find(|target| excess.fits(draft.cost(**target))) {
         if excess != Cost::ZERO {
             draft.wanting.push(Wanting::Crowded(target));
         }
@@ -100,7 +100,7 @@ fn want_room(draft: &mut Draft<'_>, candidates: &[TargetIx], mut excess: Cost) {
         if excess == Cost::ZERO {
             return;
         }
-        let left = excess.minus(draft.load(target));
+        let left = excess.minus(draft.cost(target));
         if left != excess {
             draft.wanting.push(Wanting::Crowded(target));
         }

@@ -7,11 +7,11 @@ use crate::{
     draft::{Draft, Wanting},
     fit::{Aim, Fit, Rooms},
     reason::{ScaleReason, Unplaced},
-    world::{Seen, World},
+    world::Seen,
 };
 use narthex_common::{shard::Ordinal, time::Timestamp};
 
-pub(crate) fn scale(draft: &mut Draft<'_>, world: &World) {
+pub(crate) fn scale(draft: &mut Draft<'_>) {
     if draft.view.scalable {
         keep_within_bounds(draft);
     }
@@ -25,7 +25,7 @@ pub(crate) fn scale(draft: &mut Draft<'_>, world: &World) {
         };
         draft.scale(draft.wanted_shards.saturating_add(new), why);
     } else if draft.view.scalable && draft.wanting.is_empty() && draft.unplaced().is_empty() {
-        remove_idle_shards(draft, world.now);
+        remove_idle_shards(draft, draft.world.now);
     }
 }
 
@@ -79,10 +79,12 @@ impl Coming {
         let budget = draft.policy.budget(crate::world::OwnBudget::default()).fill();
         let mut coming =
             Self { rooms: Rooms::default(), free: Vec::new(), empty: Vec::new(), searched: 0, new: 0, allowed, budget };
+        let to_forget = draft.still_to_forget();
         let is_wanted = |ordinal: Ordinal| !draft.view.scalable || ordinal.0 < draft.wanted_shards;
-        for shard in draft.shards().iter().filter(|shard| is_wanted(shard.ordinal)) {
-            if let Some(room) = shard.room_to_come(draft.load_to_forget(shard)) {
-                coming.add(room, draft.holds_only_what_it_will_forget(shard));
+        for (place, shard) in draft.shards().iter().enumerate().filter(|(_, shard)| is_wanted(shard.ordinal)) {
+            let (cost, targets) = to_forget.get(&place).copied().unwrap_or_default();
+            if let Some(room) = shard.room_to_come(cost) {
+                coming.add(room, targets == shard.targets);
             }
         }
         let there = u32::try_from(draft.shards().len()).unwrap_or(u32::MAX);
@@ -102,8 +104,8 @@ impl Coming {
 
     /// Whether there is, or may be made, room for a target.
     fn take_in(&mut self, draft: &Draft<'_>, target: TargetIx) -> bool {
-        let load = draft.load(target);
-        let oversized = draft.is_oversized(target);
+        let load = draft.cost(target);
+        let oversized = draft.is_oversized(target) || draft.is_suspect(target);
         let found = if oversized { self.next_empty() } else { self.rooms.best_for(load) };
         let Some(shard) = found.or_else(|| self.add_new()) else { return false };
         self.free[shard] = self.free[shard].minus(load);
@@ -151,7 +153,7 @@ fn is_idle_long_enough(draft: &Draft<'_>, ordinal: Ordinal, now: Timestamp) -> b
         Some(Seen::Never | Seen::Stale { .. }) | None => return false,
     };
     shard.reach.can_be_told()
-        && shard.targets.is_empty()
+        && shard.targets == 0
         && report.targets.is_empty()
         && report.idle_since.is_some_and(|since| now.since(since) >= max_idle_time)
 }

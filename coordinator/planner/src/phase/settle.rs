@@ -8,7 +8,7 @@ use narthex_common::{assignment::TargetState, report::SCRAPES_COUNTED, shard::Or
 use crate::{
     catalogue::TargetIx,
     draft::{Draft, Held, ShardIx},
-    reason::MoveReason,
+    reason::{GiveBackReason, MoveReason},
 };
 
 /// Which of several shards is to own a target: the greatest, and the order of the fields is the preference.
@@ -23,22 +23,14 @@ struct Claim {
 }
 
 pub(crate) fn settle(draft: &mut Draft<'_>) {
-    let mut unsettled: Vec<(TargetIx, ShardIx, Held)> = Vec::new();
-    for (shard, contents) in draft.shards().iter().enumerate() {
-        let concerned = contents
-            .targets
-            .iter()
-            .filter(|(target, held)| held.state == TargetState::InTransfer || draft.number_of_holders(**target) > 1);
-        unsettled.extend(concerned.map(|(&target, &held)| (target, shard, held)));
-    }
-    unsettled.sort_by_key(|(target, shard, _)| (*target, *shard));
-    for holders in unsettled.chunk_by(|a, b| a.0 == b.0) {
-        settle_target(draft, holders);
+    for target in draft.unsettled() {
+        let mut holders: Vec<_> = draft.holders(target).into_iter().map(|h| (target, h.shard, h.held)).collect();
+        holders.sort_unstable_by_key(|(_, shard, _)| *shard);
+        settle_target(draft, target, &holders);
     }
 }
 
-fn settle_target(draft: &mut Draft<'_>, holders: &[(TargetIx, ShardIx, Held)]) {
-    let target = holders[0].0;
+fn settle_target(draft: &mut Draft<'_>, target: TargetIx, holders: &[(TargetIx, ShardIx, Held)]) {
     let owners = holders.iter().filter(|(_, _, held)| held.state == TargetState::Normal);
     let Some(&(_, owner, of_owner)) = owners.max_by_key(|(_, shard, held)| claim(draft, *shard, *held)) else {
         give_back(draft, holders);
@@ -63,7 +55,7 @@ fn give_back(draft: &mut Draft<'_>, holders: &[(TargetIx, ShardIx, Held)]) {
     }
     let told = holders.iter().filter(|(_, shard, _)| draft.shards()[*shard].reach.can_be_told());
     if let Some(&(target, shard, _)) = told.max_by_key(|(_, shard, held)| claim(draft, *shard, *held)) {
-        draft.give_back(target, shard);
+        draft.give_back(target, shard, GiveBackReason::NotThere);
     }
 }
 

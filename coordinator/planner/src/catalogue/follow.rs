@@ -1,0 +1,332 @@
+//! How the catalogue follows the world: what differs is looked at, all else is left alone.
+
+use imbl::ordmap::DiffItem;
+use narthex_common::{assignment::TargetState, config::PromDuration, job::JobName, load::Load, target::TargetId};
+use smallvec::SmallVec;
+
+use super::{
+    Book, Catalogue, ShardSums, TargetIx,
+    entry::{Basis, Entry, Holder},
+    hash_of,
+    worklist::Worklist,
+};
+use crate::{
+    cost::Cost,
+    world::{HeldTarget, KnownLoad, ReplicaView, Seen, ShardView, TargetMap, World},
+};
+
+impl Catalogue {
+    /// Catalogues the next world.
+    pub(crate) fn follow(&mut self, world: &World) {
+        if !self.has_the_shards_of(world) {
+            *self = Self { books: world.replicas.iter().map(Book::of).collect(), ..Self::default() };
+        }
+        let seen = std::mem::take(&mut self.seen);
+        if seen.jobs != world.jobs {
+            self.jobs.discover(&world.jobs);
+        }
+        self.grow(world.targets.len());
+        for item in seen.targets.diff(&world.targets) {
+            match item {
+                DiffItem::Add(&id, view) => self.list(id, &view.job, view.interval, view.probed),
+                DiffItem::Update { new: (&id, view), .. } => self.list(id, &view.job, view.interval, view.probed),
+                DiffItem::Remove(&id, _) => self.unlist(id),
+            }
+        }
+        for (replica, view) in world.replicas.iter().enumerate() {
+            for (shard, (ordinal, view)) in view.shards.iter().enumerate() {
+                let before = seen.replicas.get(replica).and_then(|replica| replica.shards.get(ordinal));
+                self.follow_shard(replica, shard, before, view);
+            }
+        }
+        self.seen = world.clone();
+        self.refresh_estimates();
+        self.look_through_worklists();
+    }
+
+    /// Whether the replicas and their shards are those that are catalogued. Shards may have come or gone at the end:
+    /// then this has been noted.
+    fn has_the_shards_of(&mut self, world: &World) -> bool {
+        let same = self.books.len() == world.replicas.len()
+            && self.books.iter().zip(&world.replicas).all(|(book, view)| {
+                let ordinals = view.shards.keys();
+                book.replica == view.id
+                    && book.shards.iter().zip(ordinals).all(|(sums, ordinal)| sums.ordinal == *ordinal)
+            });
+        if same {
+            for (replica, view) in world.replicas.iter().enumerate() {
+                self.let_go_of_shards(replica, view.shards.len());
+                let shards = &mut self.books[replica].shards;
+                let new = view.shards.keys().skip(shards.len()).map(|ordinal| ShardSums::empty(*ordinal));
+                shards.extend(new);
+            }
+        }
+        same
+    }
+
+    /// Forgets the shards above a number.
+    fn let_go_of_shards(&mut self, replica: usize, left: usize) {
+        let gone: Vec<TargetId> = self.seen.replicas.get(replica).map_or_else(Vec::new, |view| {
+            let nothing = TargetMap::new();
+            let shards = view.shards.values().skip(left);
+            shards.flat_map(|shard| targets_of(shard, &nothing).keys().copied().collect::<Vec<_>>()).collect()
+        });
+        for id in gone {
+            let Some(target) = self.place_of(id) else { continue };
+            let is_gone = |holder: &Holder| usize::from(holder.replica) == replica && holder.shard as usize >= left;
+            self.update(target, |entry| entry.holders.retain(|holder| !is_gone(holder)));
+            self.add_to_homeless(target);
+            self.drop_unless_used(target);
+        }
+        self.books[replica].shards.truncate(left);
+    }
+
+    fn grow(&mut self, targets: usize) {
+        let more = targets.saturating_sub(self.entries.len());
+        if more > self.entries.len() {
+            self.entries.reserve_exact(more);
+            let entries = &self.entries;
+            self.index.0.reserve(more, |target| hash_of(entries[target.place()].id));
+        }
+    }
+
+    fn list(&mut self, id: TargetId, job: &JobName, interval: PromDuration, probed: KnownLoad) {
+        let target = self.place_or_new(id, job, interval);
+        let was_listed = self.entries[target.place()].listed.is_some();
+        self.update(target, |entry| {
+            entry.listed = Some(probed);
+            entry.interval = interval;
+        });
+        if !was_listed {
+            self.add_to_homeless(target);
+        }
+    }
+
+    fn unlist(&mut self, id: TargetId) {
+        let Some(target) = self.place_of(id) else { return };
+        self.update(target, |entry| entry.listed = None);
+        self.unlisted.add(target);
+        self.drop_unless_used(target);
+    }
+
+    fn follow_shard(&mut self, replica: usize, shard: usize, before: Option<&ShardView>, now: &ShardView) {
+        let nothing = TargetMap::new();
+        let held_before = before.map_or(&nothing, |view| targets_of(view, &nothing));
+        let held_now = targets_of(now, &nothing);
+        let answers = matches!(now.report, Seen::Fresh(_));
+        let sums = &mut self.books[replica].shards[shard];
+        if sums.answers != answers {
+            sums.answers = answers;
+            // Whoever knows better has changed, for all of its targets.
+            for (&id, held) in held_now.iter().filter(|(id, held)| held_before.get(*id) == Some(*held)) {
+                self.hold(replica, shard, id, held, answers);
+            }
+        }
+        for item in held_before.diff(held_now) {
+            match item {
+                DiffItem::Add(&id, held) | DiffItem::Update { new: (&id, held), .. } => {
+                    self.hold(replica, shard, id, held, answers);
+                }
+                DiffItem::Remove(&id, _) => self.release(replica, shard, id),
+            }
+        }
+    }
+
+    fn hold(&mut self, replica: usize, shard: usize, id: TargetId, held: &HeldTarget, answers: bool) {
+        let target = self.place_or_new(id, &held.job, held.interval);
+        let holder = Holder {
+            replica: narrow(replica),
+            shard: u32::try_from(shard).unwrap_or(u32::MAX),
+            state: held.state,
+            scrapes: u8::try_from(held.scrapes).unwrap_or(u8::MAX),
+            answers,
+            measured: held.load.is_some(),
+            load: held.load.or(held.planned),
+        };
+        let before = self.position_of_holder(target, replica, shard);
+        self.update(target, |entry| match before {
+            Some(position) => entry.holders[position] = holder,
+            None => entry.holders.push(holder),
+        });
+        let entry = &self.entries[target.place()];
+        if entry.is_unsettled_in(holder.replica) {
+            self.books[replica].unsettled.add(target);
+        }
+        if entry.listed.is_none() {
+            self.unlisted.add(target);
+        }
+    }
+
+    fn release(&mut self, replica: usize, shard: usize, id: TargetId) {
+        let Some(target) = self.place_of(id) else { return };
+        let Some(position) = self.position_of_holder(target, replica, shard) else { return };
+        self.update(target, |entry| {
+            entry.holders.remove(position);
+        });
+        let entry = &self.entries[target.place()];
+        if entry.is_unsettled_in(narrow(replica)) {
+            self.books[replica].unsettled.add(target);
+        }
+        self.add_to_homeless(target);
+        self.drop_unless_used(target);
+    }
+
+    fn add_to_homeless(&mut self, target: TargetIx) {
+        let entry = &self.entries[target.place()];
+        if entry.listed.is_some() {
+            for (replica, book) in self.books.iter_mut().enumerate() {
+                if !entry.is_held_in(narrow(replica)) {
+                    book.homeless.add(target);
+                }
+            }
+        }
+    }
+
+    fn position_of_holder(&self, target: TargetIx, replica: usize, shard: usize) -> Option<usize> {
+        let is_it = |holder: &Holder| usize::from(holder.replica) == replica && holder.shard as usize == shard;
+        self.entries[target.place()].holders.iter().position(is_it)
+    }
+
+    /// Changes a target, and everything that is added up from it.
+    fn update(&mut self, target: TargetIx, change: impl FnOnce(&mut Entry)) {
+        self.add_up(target, Cost::minus, |targets| targets - 1);
+        let entry = &mut self.entries[target.place()];
+        let (load, basis) = (entry.load, entry.basis);
+        change(entry);
+        match entry.known_load() {
+            Some(known) => (entry.load, entry.basis) = known,
+            None => {
+                let estimate = self.jobs.add_unmeasured(entry.job, target);
+                (entry.load, entry.basis) = planned_by(estimate);
+            }
+        }
+        let before = Some(load).filter(|_| basis == Basis::Measured);
+        let after = Some(entry.load).filter(|_| entry.basis == Basis::Measured);
+        if before != after {
+            before.into_iter().for_each(|load| self.jobs.remove(entry.job, load));
+            after.into_iter().for_each(|load| self.jobs.add(entry.job, load));
+        }
+        self.add_up(target, Cost::plus, |targets| targets + 1);
+    }
+
+    fn add_up(&mut self, target: TargetIx, cost: fn(Cost, Cost) -> Cost, count: fn(usize) -> usize) {
+        let entry = &self.entries[target.place()];
+        if entry.holders.is_empty() {
+            return;
+        }
+        let of_target = entry.cost();
+        for holder in &entry.holders {
+            let sums = &mut self.books[usize::from(holder.replica)].shards[holder.shard as usize];
+            let sum = match holder.state {
+                TargetState::Normal => &mut sums.staying,
+                TargetState::InTransfer => &mut sums.leaving,
+            };
+            *sum = cost(*sum, of_target);
+            sums.targets = count(sums.targets);
+        }
+    }
+
+    fn place_or_new(&mut self, id: TargetId, job: &JobName, interval: PromDuration) -> TargetIx {
+        if let Some(target) = self.place_of(id) {
+            return target;
+        }
+        let entry = Entry {
+            id,
+            job: self.jobs.place_of(job),
+            interval,
+            listed: None,
+            holders: SmallVec::new(),
+            load: Load::ZERO,
+            basis: Basis::Nothing,
+        };
+        let target = if let Some(target) = self.free.pop() {
+            self.entries[target.place()] = entry;
+            target
+        } else {
+            let target = TargetIx(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+            self.entries.push(entry);
+            target
+        };
+        let entries = &self.entries;
+        self.index.0.insert_unique(hash_of(id), target, |target| hash_of(entries[target.place()].id));
+        target
+    }
+
+    fn drop_unless_used(&mut self, target: TargetIx) {
+        let entry = &self.entries[target.place()];
+        if entry.is_in_use() {
+            return;
+        }
+        if entry.basis == Basis::Measured {
+            self.jobs.remove(entry.job, entry.load);
+        }
+        if let Ok(found) = self.index.0.find_entry(hash_of(entry.id), |other| *other == target) {
+            found.remove();
+        }
+        self.entries[target.place()].basis = Basis::Nothing;
+        self.free.push(target);
+    }
+
+    fn refresh_estimates(&mut self) {
+        let entries = &self.entries;
+        let is_unmeasured = |target: TargetIx, job| {
+            let entry = &entries[target.place()];
+            entry.job == job && entry.is_in_use() && entry.known_load().is_none()
+        };
+        for (target, estimate) in self.jobs.estimate(is_unmeasured) {
+            self.add_up(target, Cost::minus, |targets| targets - 1);
+            let entry = &mut self.entries[target.place()];
+            (entry.load, entry.basis) = planned_by(estimate);
+            self.add_up(target, Cost::plus, |targets| targets + 1);
+        }
+    }
+
+    fn look_through_worklists(&mut self) {
+        let entries = &self.entries;
+        self.unlisted.retain(|target| {
+            let entry = &entries[target.place()];
+            entry.listed.is_none() && entry.is_in_use()
+        });
+        for (replica, book) in self.books.iter_mut().enumerate() {
+            let replica = narrow(replica);
+            book.homeless.retain(|target| {
+                let entry = &entries[target.place()];
+                entry.listed.is_some() && !entry.is_held_in(replica)
+            });
+            book.unsettled.retain(|target| entries[target.place()].is_unsettled_in(replica));
+        }
+    }
+}
+
+impl Book {
+    fn of(view: &ReplicaView) -> Self {
+        Self {
+            replica: view.id.clone(),
+            shards: view.shards.keys().map(|ordinal| ShardSums::empty(*ordinal)).collect(),
+            homeless: Worklist::default(),
+            unsettled: Worklist::default(),
+        }
+    }
+}
+
+impl ShardSums {
+    const fn empty(ordinal: narthex_common::shard::Ordinal) -> Self {
+        Self { ordinal, answers: false, staying: Cost::ZERO, leaving: Cost::ZERO, targets: 0 }
+    }
+}
+
+/// The targets that a shard said it holds, now or last.
+fn targets_of<'w>(shard: &'w ShardView, nothing: &'w TargetMap<HeldTarget>) -> &'w TargetMap<HeldTarget> {
+    match &shard.report {
+        Seen::Never => nothing,
+        Seen::Stale { last: report, .. } | Seen::Fresh(report) => &report.targets,
+    }
+}
+
+fn planned_by(estimate: Option<Load>) -> (Load, Basis) {
+    estimate.map_or((Load::ZERO, Basis::Nothing), |load| (load, Basis::Estimated))
+}
+
+fn narrow(replica: usize) -> u16 {
+    u16::try_from(replica).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,99 @@
+//! The catalogue's jobs: what discovery says of each, and what its targets weigh.
+
+use std::collections::BTreeMap;
+
+use narthex_common::{job::JobName, load::Load};
+
+use super::{TargetIx, entry::JobIx, estimate::Distribution, worklist::Worklist};
+use crate::world::JobView;
+
+/// All jobs that a target ever had.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    jobs: Vec<Job>,
+    places: BTreeMap<JobName, JobIx>,
+    /// The loads of all targets.
+    all: Distribution,
+    /// Whether a load has changed since the estimates were made.
+    changed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Job {
+    /// Whether it is in the config, and has not answered.
+    undiscovered: bool,
+    loads: Distribution,
+    /// The targets of which no load is known.
+    unmeasured: Worklist,
+    /// What such a target is planned with.
+    estimate: Option<Load>,
+}
+
+impl Jobs {
+    pub(super) fn place_of(&mut self, name: &JobName) -> JobIx {
+        if let Some(&job) = self.places.get(name) {
+            return job;
+        }
+        let job = JobIx(u32::try_from(self.jobs.len()).unwrap_or(u32::MAX));
+        self.jobs.push(Job::default());
+        self.places.insert(name.clone(), job);
+        job
+    }
+
+    /// Takes over what discovery says of the jobs of the config.
+    pub(super) fn discover(&mut self, jobs: &BTreeMap<JobName, JobView>) {
+        for job in &mut self.jobs {
+            job.undiscovered = false;
+        }
+        for (name, view) in jobs {
+            let JobIx(job) = self.place_of(name);
+            self.jobs[job as usize].undiscovered = !view.discovered;
+        }
+    }
+
+    pub(super) fn is_undiscovered(&self, JobIx(job): JobIx) -> bool {
+        self.jobs[job as usize].undiscovered
+    }
+
+    pub(super) fn add(&mut self, JobIx(job): JobIx, load: Load) {
+        self.jobs[job as usize].loads.add(load);
+        self.all.add(load);
+        self.changed = true;
+    }
+
+    pub(super) fn remove(&mut self, JobIx(job): JobIx, load: Load) {
+        self.jobs[job as usize].loads.remove(load);
+        self.all.remove(load);
+        self.changed = true;
+    }
+
+    /// Notes that nobody knows a target's load; returns what it is planned with for now.
+    pub(super) fn add_unmeasured(&mut self, JobIx(job): JobIx, target: TargetIx) -> Option<Load> {
+        let job = &mut self.jobs[job as usize];
+        job.unmeasured.add(target);
+        // The first one of its job: the other jobs' targets may say something.
+        self.changed |= job.estimate.is_none();
+        job.estimate
+    }
+
+    /// Makes the estimates anew; returns the targets whose estimate is another one than before.
+    pub(super) fn estimate(
+        &mut self,
+        is_unmeasured: impl Fn(TargetIx, JobIx) -> bool,
+    ) -> Vec<(TargetIx, Option<Load>)> {
+        if !std::mem::take(&mut self.changed) {
+            return Vec::new();
+        }
+        let of_all = self.all.median();
+        let mut changed = Vec::new();
+        for (place, job) in (0..).map(JobIx).zip(&mut self.jobs) {
+            let estimate = job.loads.median().or(of_all);
+            if estimate != job.estimate {
+                job.estimate = estimate;
+                job.unmeasured.retain(|target| is_unmeasured(target, place));
+                changed.extend(job.unmeasured.members().iter().map(|target| (*target, estimate)));
+            }
+        }
+        changed
+    }
+}

@@ -1,0 +1,185 @@
+//! The catalogue: every target a plan is about, who holds it, and the load it is planned with.
+//!
+//! It follows the world from round to round: what did not change costs nothing. It never depends on how it came to know
+//! something, only on what the world is now, so that a catalogue that followed a thousand worlds plans like a new one.
+//!
+//! The load of a target is what a shard measured that scrapes it; else what a probe measured; else what it was planned
+//! with before; else the median of its job, or of all targets, also of one that is down, because it will be back.
+
+mod entry;
+mod estimate;
+mod follow;
+mod jobs;
+mod worklist;
+
+use hashbrown::HashTable;
+use narthex_common::{
+    fingerprint::Fingerprint,
+    load::Load,
+    shard::{Ordinal, ReplicaId},
+    target::TargetId,
+};
+
+pub(crate) use self::entry::{Basis, Standing};
+use self::{
+    entry::{Entry, Holder},
+    jobs::Jobs,
+    worklist::Worklist,
+};
+use crate::{
+    cost::Cost,
+    world::{KnownLoad, World},
+};
+
+/// All targets, listed or held.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    /// The world that is catalogued.
+    seen: World,
+    entries: Vec<Entry>,
+    /// Places whose targets are gone.
+    free: Vec<TargetIx>,
+    index: Index,
+    jobs: Jobs,
+    /// Targets that are held and not listed.
+    unlisted: Worklist,
+    books: Vec<Book>,
+}
+
+/// A target's place in the catalogue, which tells nothing about its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TargetIx(u32);
+
+impl TargetIx {
+    pub(crate) const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where every id is. Ids are hashes already.
+#[derive(Debug, Default)]
+struct Index(HashTable<TargetIx>);
+
+/// What is known of one replica.
+#[derive(Debug)]
+struct Book {
+    replica: ReplicaId,
+    shards: Vec<ShardSums>,
+    /// Targets that are listed and that no shard of it holds.
+    homeless: Worklist,
+    /// Targets that are on the move, or held more than once.
+    unsettled: Worklist,
+}
+
+/// What a shard holds, added up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShardSums {
+    ordinal: Ordinal,
+    /// Whether it answered.
+    answers: bool,
+    /// The cost of what it owns.
+    pub(crate) staying: Cost,
+    /// The cost of what others take over from it.
+    pub(crate) leaving: Cost,
+    /// How many targets it holds.
+    pub(crate) targets: usize,
+}
+
+/// A shard that holds a target, by its position in the replica, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldBy {
+    pub(crate) shard: usize,
+    pub(crate) state: narthex_common::assignment::TargetState,
+    /// How often it was scraped there; nothing is known to have been scraped by a shard that is silent.
+    pub(crate) scrapes: u32,
+}
+
+impl Catalogue {
+    /// The catalogue of a world.
+    pub(crate) fn of(world: &World) -> Self {
+        let mut catalogue = Self::default();
+        catalogue.follow(world);
+        catalogue
+    }
+
+    /// How many places there are.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// A target's place. Every listed and every held target has one.
+    pub(crate) fn place_of(&self, id: TargetId) -> Option<TargetIx> {
+        self.index.0.find(hash_of(id), |target| self.entries[target.place()].id == id).copied()
+    }
+
+    pub(crate) fn id(&self, target: TargetIx) -> TargetId {
+        self.entry(target).id
+    }
+
+    pub(crate) fn cost(&self, target: TargetIx) -> Cost {
+        self.entry(target).cost()
+    }
+
+    pub(crate) fn load(&self, target: TargetIx) -> Load {
+        self.entry(target).load
+    }
+
+    pub(crate) fn basis(&self, target: TargetIx) -> Basis {
+        self.entry(target).basis
+    }
+
+    /// What probes know of a target that is listed.
+    pub(crate) fn listed(&self, target: TargetIx) -> Option<KnownLoad> {
+        self.entry(target).listed
+    }
+
+    pub(crate) fn standing(&self, target: TargetIx) -> Standing {
+        let entry = self.entry(target);
+        if entry.listed.is_some() {
+            Standing::Listed
+        } else if self.jobs.is_undiscovered(entry.job) {
+            Standing::Kept
+        } else {
+            Standing::Gone
+        }
+    }
+
+    /// The shards of a replica, in the order of ordinals.
+    pub(crate) fn shards(&self, replica: usize) -> &[ShardSums] {
+        &self.books[replica].shards
+    }
+
+    /// The shards of a replica that hold a target.
+    pub(crate) fn holders(&self, replica: usize, target: TargetIx) -> impl Iterator<Item = HeldBy> {
+        let of_replica = move |holder: &&Holder| usize::from(holder.replica) == replica;
+        self.entry(target).holders.iter().filter(of_replica).map(|holder| HeldBy {
+            shard: holder.shard as usize,
+            state: holder.state,
+            scrapes: if holder.answers { u32::from(holder.scrapes) } else { 0 },
+        })
+    }
+
+    /// The targets that are listed and that no shard of a replica holds, in no order.
+    pub(crate) fn homeless(&self, replica: usize) -> &[TargetIx] {
+        self.books[replica].homeless.members()
+    }
+
+    /// The targets that are on the move in a replica, or held more than once, in no order.
+    pub(crate) fn unsettled(&self, replica: usize) -> &[TargetIx] {
+        self.books[replica].unsettled.members()
+    }
+
+    /// The targets that are held somewhere and not listed, in no order.
+    pub(crate) fn unlisted(&self) -> &[TargetIx] {
+        self.unlisted.members()
+    }
+
+    fn entry(&self, target: TargetIx) -> &Entry {
+        &self.entries[target.place()]
+    }
+}
+
+/// Spreads ids that are not hashes, too: those of hand-made worlds.
+fn hash_of(TargetId(Fingerprint(id)): TargetId) -> u64 {
+    id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
