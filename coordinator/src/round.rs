@@ -21,7 +21,7 @@ use crate::{
     observe::{Observed, Observer, ShardClient, world_replicas},
     probe::Probed,
     provider::Provider,
-    status::Snapshot,
+    status::{History, Snapshot},
 };
 
 /// Runs rounds. It remembers nothing that matters: what a shard scrapes is the truth of its sidecar.
@@ -35,6 +35,7 @@ pub struct Rounds {
     silent: SilentShards,
     reloads: Reloads,
     unplaced: UnplacedTargets,
+    history: History,
 }
 
 impl Rounds {
@@ -50,6 +51,7 @@ impl Rounds {
             silent: SilentShards::default(),
             reloads: Reloads::default(),
             unplaced: UnplacedTargets::default(),
+            history: History::default(),
         }
     }
 
@@ -71,8 +73,11 @@ impl Rounds {
         });
         let observed = Arc::new(self.observer.observe(replicas, now).await);
         let world = world(now, &discovered, &probed, world_replicas(&observed, config));
+        let planning = Instant::now();
         let plan = narthex_planner::plan(&world, &self.policy);
+        let planning = planning.elapsed();
         log_changes(&plan);
+        self.history.record(&world, &plan);
         let reloads = self.reloads.due(&observed, config, now);
         let changes = apply::changes(&observed, &plan, config, &discovered, now);
         let applied = apply::apply(&*self.client, &*self.provider, &observed, &plan, &reloads, changes).await;
@@ -84,7 +89,8 @@ impl Rounds {
         self.last_errors.clone_from(&errors);
         errors.extend(self.silent.look(&observed));
         errors.extend(self.unplaced.look(&plan));
-        Snapshot { at: now, took: began.elapsed(), config, discovered, probed, observed, world, plan, errors }
+        let (took, policy, history) = (began.elapsed(), self.policy.clone(), self.history.clone());
+        Snapshot { at: now, took, planning, config, discovered, probed, observed, world, policy, plan, history, errors }
     }
 }
 

@@ -1,14 +1,17 @@
 //! What the coordinator shows: one snapshot per round, and the API, the pages and the metrics read off it.
 
 mod api;
+mod history;
 mod live;
 mod metrics;
 mod shards;
 mod snapshot;
 mod table;
 mod targets;
+mod words;
 
 pub use api::{ApiState, Reload, router};
+pub use history::History;
 pub use metrics::RoundMetrics;
 pub use shards::{ShardSummary, shard_summaries};
 pub use snapshot::Snapshot;

@@ -9,11 +9,11 @@ use narthex_common::{
     time::Timestamp,
 };
 use narthex_planner::{
-    Plan, World,
+    Plan, Policy, World,
     world::{KnownLoad, Seen},
 };
 
-use super::live::LiveReports;
+use super::{History, live::LiveReports};
 use crate::{
     discover::Discovered,
     observe::{Observed, ObservedShard},
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub at: Timestamp,
     /// How long it took.
     pub took: Duration,
+    /// How long the planner took, of that.
+    pub planning: Duration,
     /// The fingerprint of the config it ran with.
     pub config: Fingerprint,
     /// What discovery knew.
@@ -37,8 +39,12 @@ pub struct Snapshot {
     pub observed: Arc<Observed>,
     /// What the planner was asked.
     pub world: World,
+    /// The rules it was to keep.
+    pub policy: Policy,
     /// What the planner answered.
     pub plan: Plan,
+    /// What was decided about targets, this round included.
+    pub history: History,
     /// What could not be done, in words for people.
     pub errors: Vec<String>,
 }

@@ -15,7 +15,8 @@ use narthex_common::{
     time::Timestamp,
 };
 use narthex_planner::{
-    Plan, ReplicaPlan,
+    Plan, Policy, ReplicaPlan,
+    policy::Settings,
     reason::Unplaced,
     world::{KnownLoad, Seen},
 };
@@ -24,7 +25,7 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::{
-    RoundMetrics, Snapshot,
+    History, RoundMetrics, Snapshot,
     live::LiveReports,
     shard_summaries,
     targets::{TargetsQuery, targets_view},
@@ -75,12 +76,15 @@ fn snapshot() -> Snapshot {
     Snapshot {
         at: Timestamp(0),
         took: Duration::ZERO,
+        planning: Duration::ZERO,
         config: fingerprint,
         discovered,
         probed,
         observed,
         world,
+        policy: Policy::new(Settings::default()).unwrap(),
         plan: Plan::default(),
+        history: History::default(),
         errors: Vec::new(),
     }
 }
