@@ -79,7 +79,7 @@ impl Rounds {
         log_changes(&plan);
         self.history.record(&world, &plan);
         let reloads = self.reloads.due(&observed, config, now);
-        let changes = apply::changes(&observed, &plan, config, &discovered, now);
+        let changes = apply::changes(&observed, &world, &plan, config, &discovered);
         let applied = apply::apply(&*self.client, &*self.provider, &observed, &plan, &reloads, changes).await;
         self.observer.expect(&applied);
         errors.extend(applied.errors);

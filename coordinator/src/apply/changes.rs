@@ -1,17 +1,13 @@
-//! What shards are told: how each one's assignment differs from the one that the plan wants.
+//! What shards are told: the plan's differences as updates of their assignments. It costs what changes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use narthex_common::{
-    assignment::{AssignedTarget, Assignment},
+    assignment::{AssignedTarget, AssignmentUpdate},
     fingerprint::Fingerprint,
     target::{Target, TargetId},
-    time::Timestamp,
 };
-use narthex_planner::{Plan, ShardPlan, plan::PlannedTarget, world::Seen};
+use narthex_planner::{Plan, ShardPlan, World, plan::PlannedTarget, world::Seen};
 
 use super::ShardChange;
 use crate::{
@@ -19,41 +15,31 @@ use crate::{
     observe::{Observed, ObservedShard, ShardState},
 };
 
-/// What differs between plan and observation, shard by shard.
+/// What each shard is told so that it becomes what the plan for `world` wants.
 ///
 /// `config` is the fingerprint of the coordinator's config; a shard that runs another is told nothing. A target that
 /// stays keeps the load it was assigned with, so that a load that changes alone leads to no new revision.
 #[must_use]
 pub fn changes(
     observed: &Observed,
+    world: &World,
     plan: &Plan,
     config: Fingerprint,
     discovered: &Discovered,
-    now: Timestamp,
 ) -> Vec<ShardChange> {
-    let planned = || {
-        observed.replicas.iter().flat_map(|replica| {
-            let plan = plan.replicas.get(&replica.id);
-            replica.shards.iter().filter_map(move |shard| {
-                let state = tellable(shard, config)?;
-                let targets = plan?.shards.get(&shard.address.ordinal).unwrap_or(&NOTHING);
-                Some((&replica.id, shard, state, targets))
-            })
-        })
-    };
-    let new = planned().flat_map(|(_, _, state, targets)| new_targets(state, targets)).collect();
-    let sources = Sources { discovered, held: Held::find(observed, &new) };
-    planned()
-        .filter_map(|(replica, shard, state, targets)| {
-            let desired = desired(state, targets, now, config, &sources)?;
-            Some(ShardChange {
-                replica: replica.clone(),
-                address: shard.address.clone(),
-                update: state.assignment.update_to(&desired),
-                desired: Arc::new(desired),
-            })
-        })
-        .collect()
+    let bodies = Bodies { observed, world, discovered };
+    let mut changes = Vec::new();
+    for replica in &observed.replicas {
+        let Some(plan) = plan.replicas.get(&replica.id) else { continue };
+        for shard in &replica.shards {
+            let Some(state) = tellable(shard, config) else { continue };
+            let targets = plan.shards.get(&shard.address.ordinal).unwrap_or(&NOTHING);
+            if let Some(update) = update(state, targets, config, &bodies) {
+                changes.push(ShardChange { replica: replica.id.clone(), address: shard.address.clone(), update });
+            }
+        }
+    }
+    changes
 }
 
 /// The plan of a shard on which nothing changes.
@@ -67,71 +53,63 @@ fn tellable(shard: &ObservedShard, config: Fingerprint) -> Option<&ShardState> {
     }
 }
 
-/// The targets that a shard is to scrape and does not have.
-fn new_targets<'a>(state: &'a ShardState, targets: &'a ShardPlan) -> impl Iterator<Item = TargetId> + 'a {
-    targets.put.keys().filter(|id| !state.assignment.targets.contains_key(id)).copied()
-}
-
-/// The assignment that a shard is to have; none when it has it.
-fn desired(
-    state: &ShardState,
-    plan: &ShardPlan,
-    now: Timestamp,
-    config: Fingerprint,
-    sources: &Sources<'_>,
-) -> Option<Assignment> {
+/// What a shard is told; none when it is to stay as it is.
+fn update(state: &ShardState, plan: &ShardPlan, config: Fingerprint, bodies: &Bodies<'_>) -> Option<AssignmentUpdate> {
     let has = &state.assignment;
-    let mut targets = has.targets.clone();
-    targets.retain(|id, _| !plan.remove.contains(id));
-    for (&id, &PlannedTarget { state, load }) in &plan.put {
-        let assigned = match has.targets.get(&id) {
-            Some(assigned) => AssignedTarget { state, since: Some(now), ..assigned.clone() },
-            None => {
-                let Some(target) = sources.target(id) else { continue };
-                AssignedTarget { target, state, since: Some(now), load: Some(load) }
-            }
-        };
-        targets.insert(id, assigned);
+    // One that scrapes learns that its targets are this config's; one that never got a target needs no word of it.
+    let outdated = has.config != config && !has.targets.is_empty();
+    if plan.is_empty() && !outdated {
+        return None;
     }
-    // A shard that never got a target needs no word of it. One that scrapes learns that its targets are this config's.
-    let same = targets == has.targets && (has.config == config || targets.is_empty());
-    (!same).then(|| Assignment { revision: has.revision.next(), config, targets })
+    let put: Vec<_> =
+        plan.put.iter().filter_map(|(&id, &planned)| assigned(id, planned, has.targets.get(&id), bodies)).collect();
+    let remove: Vec<_> = plan.remove.iter().filter(|id| has.targets.contains_key(*id)).copied().collect();
+    if put.is_empty() && remove.is_empty() && !outdated {
+        return None;
+    }
+    Some(AssignmentUpdate { base: Some(has.revision), revision: has.revision.next(), config, put, remove })
 }
 
-/// Where targets come from that a shard does not have yet.
-struct Sources<'a> {
+/// A target as a shard is to have it; none when it has it like that.
+fn assigned(
+    id: TargetId,
+    PlannedTarget { state, load }: PlannedTarget,
+    has: Option<&AssignedTarget>,
+    bodies: &Bodies<'_>,
+) -> Option<AssignedTarget> {
+    let since = Some(bodies.world.now);
+    match has {
+        Some(has) if has.state == state => None,
+        Some(has) => Some(AssignedTarget { state, since, ..has.clone() }),
+        None => Some(AssignedTarget { target: bodies.find(id)?, state, since, load: Some(load) }),
+    }
+}
+
+/// Where the bodies of targets come from that a shard does not have yet.
+struct Bodies<'a> {
+    observed: &'a Observed,
+    world: &'a World,
     discovered: &'a Discovered,
-    held: Held<'a>,
 }
 
-/// Targets as other shards have them, with the load they measured.
-struct Held<'a>(BTreeMap<TargetId, &'a Target>);
-
-impl Sources<'_> {
+impl Bodies<'_> {
     /// A target that a shard is to scrape from now on. Its body is discovery's, or, while discovery does not list it
     /// yet, the one of the shard that scrapes it; both are the same, because the id is their fingerprint.
-    fn target(&self, id: TargetId) -> Option<Target> {
-        let held = self.held.0.get(&id);
-        let listed = || self.discovered.jobs.values().find_map(|job| job.active.get(&id)).map(|a| (*a.target).clone());
-        let target = held.map(|target| (*target).clone()).or_else(listed);
-        debug_assert!(target.is_some(), "target {id} was planned, but no shard and no discovery lists it");
-        target
+    fn find(&self, id: TargetId) -> Option<Target> {
+        let body = self.listed(id).or_else(|| self.held(id));
+        debug_assert!(body.is_some(), "target {id} was planned, but no discovery lists it and no shard has it");
+        body.cloned()
     }
-}
 
-impl<'a> Held<'a> {
-    /// Those of `wanted` that some shard has; of several, the first that measured a load.
-    fn find(observed: &'a Observed, wanted: &BTreeSet<TargetId>) -> Self {
-        let mut found = BTreeMap::new();
-        if wanted.is_empty() {
-            return Self(found);
-        }
-        for state in observed.replicas.iter().flat_map(|replica| &replica.shards).filter_map(known) {
-            for (id, assigned) in state.assignment.targets.iter().filter(|(id, _)| wanted.contains(id)) {
-                found.entry(*id).or_insert(&assigned.target);
-            }
-        }
-        Self(found)
+    fn listed(&self, id: TargetId) -> Option<&Target> {
+        let job = &self.world.targets.get(&id)?.job;
+        Some(&self.discovered.jobs.get(job)?.active.get(&id)?.target)
+    }
+
+    /// Every shard is looked at, which only a target that moves before its job's first discovery costs.
+    fn held(&self, id: TargetId) -> Option<&Target> {
+        let shards = self.observed.replicas.iter().flat_map(|replica| &replica.shards);
+        shards.filter_map(known).find_map(|state| state.assignment.targets.get(&id)).map(|assigned| &assigned.target)
     }
 }
 
@@ -139,7 +117,6 @@ impl<'a> Held<'a> {
 fn known(shard: &ObservedShard) -> Option<&ShardState> {
     match &shard.seen {
         Seen::Never => None,
-        Seen::Stale { last, .. } => Some(last),
-        Seen::Fresh(state) => Some(state),
+        Seen::Stale { last: state, .. } | Seen::Fresh(state) => Some(state),
     }
 }

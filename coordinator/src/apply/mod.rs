@@ -8,13 +8,10 @@
 mod changes;
 mod reloads;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use futures_util::stream::{self, StreamExt as _};
-use narthex_common::{
-    assignment::{Assignment, AssignmentUpdate},
-    shard::ReplicaId,
-};
+use narthex_common::{assignment::AssignmentUpdate, shard::ReplicaId};
 use narthex_planner::Plan;
 use tracing::info;
 use url::Url;
@@ -29,7 +26,7 @@ use crate::{
 const TOLD_AT_ONCE: usize = 128;
 
 /// What one shard is told.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardChange {
     /// The replica it belongs to.
     pub replica: ReplicaId,
@@ -37,8 +34,6 @@ pub struct ShardChange {
     pub address: ShardAddress,
     /// How its assignment changes.
     pub update: AssignmentUpdate,
-    /// What its assignment is to become.
-    pub desired: Arc<Assignment>,
 }
 
 /// What became of a round's changes.

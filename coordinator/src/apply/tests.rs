@@ -17,19 +17,21 @@ use narthex_common::{
     target::{Target, TargetId},
     time::Timestamp,
 };
-use narthex_planner::{ReplicaPlan, world::KnownLoad};
+use narthex_planner::{ReplicaPlan, ShardPlan, plan::PlannedTarget, world::Seen};
 
 use super::*;
 use crate::{
     discover::{ActiveTarget, Discovered, JobTargets},
     observe::{
         Observer,
-        fake::{Asked, Fleet, Link},
+        fake::{Asked, FakeShard, Fleet, Link},
     },
     probe::Probed,
+    round,
 };
 
 const CONFIG: Fingerprint = Fingerprint(7);
+const NOW: Timestamp = Timestamp(1_000);
 const LIGHT: Load = Load { exposed: Series(120), kept: Series(100) };
 const HEAVY: Load = Load { exposed: Series(9_000), kept: Series(8_000) };
 
@@ -38,7 +40,6 @@ struct Coordinator {
     fleet: Arc<Fleet>,
     observer: Observer,
     discovered: Discovered,
-    probed: Probed,
     reloads: Reloads,
 }
 
@@ -73,46 +74,65 @@ fn listed(instances: &[&str]) -> Discovered {
     Discovered { config: Arc::new(config), jobs: BTreeMap::from([(JobName::from("node"), Arc::new(job))]) }
 }
 
-fn plan(shards: &[&[(&str, TargetState)]]) -> Plan {
-    let shards: BTreeMap<_, _> = (0..)
-        .map(Ordinal)
-        .zip(shards.iter().map(|targets| targets.iter().map(|(instance, state)| (id(instance), *state)).collect()))
-        .collect();
-    let wanted_shards = u32::try_from(shards.len()).unwrap();
-    let plan = ReplicaPlan { shards, wanted_shards, ..ReplicaPlan::default() };
+/// What every shard is to hold: targets with their states.
+type Wanted<'a> = [&'a [(&'a str, TargetState)]];
+
+/// The loads that plans are made with.
+fn planned_load(instance: &str) -> Load {
+    if instance == "a" { HEAVY } else { LIGHT }
+}
+
+/// The plan that leads from what was observed to what is wanted.
+fn plan(observed: &Observed, wanted: &Wanted<'_>) -> Plan {
+    let mut plan = ReplicaPlan { wanted_shards: u32::try_from(wanted.len()).unwrap(), ..ReplicaPlan::default() };
+    for (ordinal, wanted) in (0..).map(Ordinal).zip(wanted) {
+        let shard = observed.replicas[0].shards.get(ordinal.0 as usize);
+        let Some(Seen::Fresh(state)) = shard.map(|shard| &shard.seen) else { continue };
+        let wanted: BTreeMap<_, _> =
+            wanted.iter().map(|&(instance, state)| (id(instance), (instance, state))).collect();
+        let has = |id: &TargetId| state.assignment.targets.get(id).map(|assigned| assigned.state);
+        let put = wanted.iter().filter(|(id, (_, to))| has(id) != Some(*to));
+        let shard_plan = ShardPlan {
+            put: put.map(|(&id, &(name, state))| (id, PlannedTarget { state, load: planned_load(name) })).collect(),
+            remove: state.assignment.targets.keys().filter(|id| !wanted.contains_key(id)).copied().collect(),
+        };
+        if !shard_plan.is_empty() {
+            plan.shards.insert(ordinal, shard_plan);
+        }
+    }
     Plan { replicas: BTreeMap::from([(Fleet::replica_id(), plan)]) }
 }
 
 impl Coordinator {
     fn new(fleet: &Arc<Fleet>, instances: &[&str]) -> Self {
         let observer = Observer::new(Arc::clone(fleet) as Arc<dyn ShardClient>, Duration::from_secs(5));
-        Self {
-            fleet: Arc::clone(fleet),
-            observer,
-            discovered: listed(instances),
-            probed: Probed::new(),
-            reloads: Reloads::default(),
-        }
+        Self { fleet: Arc::clone(fleet), observer, discovered: listed(instances), reloads: Reloads::default() }
     }
 
     async fn look(&mut self) -> Observed {
         let replicas = self.fleet.replicas().await.unwrap();
-        self.observer.observe(replicas, Timestamp(1)).await
+        self.observer.observe(replicas, NOW).await
     }
 
     /// One whole round; what the fleet was asked while applying.
-    async fn round(&mut self, plan: &Plan) -> (Applied, Asked) {
+    async fn round(&mut self, wanted: &Wanted<'_>) -> (Applied, Asked) {
         let observed = self.look().await;
+        self.apply(&observed, wanted).await
+    }
+
+    async fn apply(&mut self, observed: &Observed, wanted: &Wanted<'_>) -> (Applied, Asked) {
         self.fleet.asked();
-        let changes = self.changes(&observed, plan);
-        let reloads = self.reloads.due(&observed, CONFIG, Timestamp(1));
-        let applied = apply(&*self.fleet, &*self.fleet, &observed, plan, &reloads, changes).await;
+        let plan = plan(observed, wanted);
+        let changes = self.changes(observed, &plan, CONFIG);
+        let reloads = self.reloads.due(observed, CONFIG, NOW);
+        let applied = apply(&*self.fleet, &*self.fleet, observed, &plan, &reloads, changes).await;
         self.observer.expect(&applied);
         (applied, self.fleet.asked())
     }
 
-    fn changes(&self, observed: &Observed, plan: &Plan) -> Vec<ShardChange> {
-        changes(observed, plan, CONFIG, &self.discovered, &self.probed)
+    fn changes(&self, observed: &Observed, plan: &Plan, config: Fingerprint) -> Vec<ShardChange> {
+        let world = round::world(NOW, &self.discovered, &Probed::new(), Vec::new());
+        changes(observed, &world, plan, config, &self.discovered)
     }
 }
 
@@ -122,31 +142,52 @@ use TargetState::{InTransfer, Normal};
 async fn what_is_applied_and_observed_is_not_applied_again() {
     let fleet = Fleet::new(2, CONFIG);
     let mut coordinator = Coordinator::new(&fleet, &["a", "b", "c"]);
-    coordinator.probed.insert(id("a"), KnownLoad::Measured(HEAVY));
-    let wanted = plan(&[&[("a", Normal), ("b", Normal)], &[("c", Normal)]]);
-    let (applied, asked) = coordinator.round(&wanted).await;
+    let wanted: &Wanted<'_> = &[&[("a", Normal), ("b", Normal)], &[("c", Normal)]];
+    let (applied, asked) = coordinator.round(wanted).await;
     assert_eq!((applied.errors.as_slice(), asked.puts), ([].as_slice(), 2));
-    let loads = fleet.with_shard(0, |s| s.assignment.targets.values().map(|t| (t.target.id, t.load)).collect());
-    assert_eq!(BTreeMap::from([(id("a"), Some(HEAVY)), (id("b"), None)]), loads);
+    let assigned = |s: &mut FakeShard| {
+        s.assignment.targets.values().map(|t| (t.target.id, (t.load, t.since))).collect::<BTreeMap<_, _>>()
+    };
+    let expected = [("a", HEAVY), ("b", LIGHT)].map(|(name, load)| (id(name), (Some(load), Some(NOW))));
+    assert_eq!(fleet.with_shard(0, assigned), BTreeMap::from(expected), "with the load it was planned with, since now");
 
     fleet.scrape_all(|_| LIGHT);
     let observed = coordinator.look().await;
     assert_eq!(fleet.asked().assignments, 0, "what a shard has taken is known when it says so");
-    assert_eq!(coordinator.changes(&observed, &wanted), [], "a load that changes alone is no change");
+    let nothing = plan(&observed, wanted);
+    assert_eq!(coordinator.changes(&observed, &nothing, CONFIG), [], "a load that changes alone is no change");
 }
 
 #[tokio::test]
-async fn a_move_tells_source_and_destination_in_one_round_and_carries_the_measured_load() {
+async fn a_round_that_changes_three_targets_of_many_tells_three() {
+    let fleet = Fleet::new(3, CONFIG);
+    let names: Vec<String> = (0..300).map(|n| format!("host-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut coordinator = Coordinator::new(&fleet, &[&names[..], &["a"]].concat());
+    let mut wanted: Vec<Vec<_>> =
+        names.chunks(100).map(|names| names.iter().map(|name| (*name, Normal)).collect()).collect();
+    coordinator.round(&wanted.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+    wanted[0][7].1 = InTransfer;
+    let moved = wanted[0][7].0;
+    wanted[1].push((moved, Normal));
+    wanted[1].push(("a", Normal));
+    let observed = coordinator.look().await;
+    let plan = plan(&observed, &wanted.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let told = coordinator.changes(&observed, &plan, CONFIG);
+    let told: Vec<_> = told.iter().map(|c| (c.address.ordinal.0, c.update.put.len(), c.update.remove.len())).collect();
+    assert_eq!(told, [(0, 1, 0), (1, 2, 0)]);
+}
+
+#[tokio::test]
+async fn a_move_tells_source_and_destination_in_one_round() {
     let fleet = Fleet::new(2, CONFIG);
     let mut coordinator = Coordinator::new(&fleet, &["a"]);
-    coordinator.round(&plan(&[&[("a", Normal)], &[]])).await;
-    fleet.scrape_all(|_| HEAVY);
-    coordinator.round(&plan(&[&[("a", InTransfer)], &[("a", Normal)]])).await;
+    coordinator.round(&[&[("a", Normal)], &[]]).await;
+    coordinator.round(&[&[("a", InTransfer)], &[("a", Normal)]]).await;
     assert_eq!(fleet.with_shard(0, |s| s.target_states()), BTreeMap::from([(id("a"), InTransfer)]));
     assert_eq!(fleet.with_shard(1, |s| s.target_states()), BTreeMap::from([(id("a"), Normal)]));
-    assert_eq!(fleet.with_shard(1, |s| s.assignment.targets[&id("a")].load), Some(HEAVY));
 
-    let (_, asked) = coordinator.round(&plan(&[&[], &[("a", Normal)]])).await;
+    let (_, asked) = coordinator.round(&[&[], &[("a", Normal)]]).await;
     assert_eq!(asked.puts, 1);
     assert_eq!(fleet.with_shard(0, |s| (s.assignment.revision, s.assignment.targets.len())), (Revision(3), 0));
 }
@@ -154,9 +195,9 @@ async fn a_move_tells_source_and_destination_in_one_round_and_carries_the_measur
 #[tokio::test]
 async fn a_target_of_a_job_that_is_not_discovered_yet_keeps_its_body() {
     let fleet = Fleet::new(2, CONFIG);
-    Coordinator::new(&fleet, &["a", "b"]).round(&plan(&[&[("a", Normal), ("b", Normal)], &[]])).await;
+    Coordinator::new(&fleet, &["a", "b"]).round(&[&[("a", Normal), ("b", Normal)], &[]]).await;
     let mut restarted = Coordinator::new(&fleet, &[]);
-    restarted.round(&plan(&[&[("a", Normal)], &[("b", Normal)]])).await;
+    restarted.round(&[&[("a", Normal)], &[("b", Normal)]]).await;
     assert_eq!(fleet.with_shard(1, |s| s.assignment.targets[&id("b")].target.clone()), target("b"));
 }
 
@@ -164,18 +205,16 @@ async fn a_target_of_a_job_that_is_not_discovered_yet_keeps_its_body() {
 async fn a_shard_that_changed_meanwhile_refuses_and_the_next_round_sees_why() {
     let fleet = Fleet::new(1, CONFIG);
     let mut coordinator = Coordinator::new(&fleet, &["a", "b"]);
-    let wanted = plan(&[&[("a", Normal)]]);
     let observed = coordinator.look().await;
-    Coordinator::new(&fleet, &["b"]).round(&plan(&[&[("b", Normal)]])).await;
-    let changes = coordinator.changes(&observed, &wanted);
-    let applied = apply(&*fleet, &*fleet, &observed, &wanted, &BTreeSet::new(), changes).await;
+    Coordinator::new(&fleet, &["b"]).round(&[&[("b", Normal)]]).await;
+    let (applied, _) = coordinator.apply(&observed, &[&[("a", Normal)]]).await;
     assert_eq!(
         applied.errors,
         ["assign targets to shard-0 of replica-0, which has changed since it was asked: the update starts from \
           revision 0, the shard has 1; looking again next round"]
     );
     assert!(applied.taken.is_empty());
-    coordinator.round(&wanted).await;
+    coordinator.round(&[&[("a", Normal)]]).await;
     assert_eq!(fleet.with_shard(0, |s| s.target_states()), BTreeMap::from([(id("a"), Normal)]));
 }
 
@@ -184,10 +223,10 @@ async fn a_shard_with_another_config_is_told_nothing_but_to_reload() {
     let fleet = Fleet::new(2, CONFIG);
     fleet.with_shard(1, |shard| shard.config = Fingerprint(8));
     let mut coordinator = Coordinator::new(&fleet, &["a", "b"]);
-    let wanted = plan(&[&[("a", Normal)], &[("b", Normal)]]);
-    let (_, asked) = coordinator.round(&wanted).await;
+    let wanted: &Wanted<'_> = &[&[("a", Normal)], &[("b", Normal)]];
+    let (_, asked) = coordinator.round(wanted).await;
     assert_eq!((asked.puts, asked.reloads), (1, 1));
-    let (_, asked) = coordinator.round(&wanted).await;
+    let (_, asked) = coordinator.round(wanted).await;
     assert_eq!((asked.puts, asked.reloads), (1, 0), "it has reloaded, and is told now");
 }
 
@@ -211,14 +250,15 @@ async fn a_new_config_reaches_shards_that_scrape_and_leaves_empty_ones_alone() {
     let old = Fingerprint(6);
     let fleet = Fleet::new(2, old);
     let mut coordinator = Coordinator::new(&fleet, &["a"]);
-    let wanted = plan(&[&[("a", Normal)], &[]]);
+    let wanted: &Wanted<'_> = &[&[("a", Normal)], &[]];
     let observed = coordinator.look().await;
-    let changes = changes(&observed, &wanted, old, &coordinator.discovered, &coordinator.probed);
-    apply(&*fleet, &*fleet, &observed, &wanted, &BTreeSet::new(), changes).await;
+    let first = plan(&observed, wanted);
+    let changes = coordinator.changes(&observed, &first, old);
+    apply(&*fleet, &*fleet, &observed, &first, &BTreeSet::new(), changes).await;
 
     fleet.set_config(CONFIG);
-    coordinator.round(&wanted).await;
-    let (_, asked) = coordinator.round(&wanted).await;
+    coordinator.round(wanted).await;
+    let (_, asked) = coordinator.round(wanted).await;
     assert_eq!(asked.puts, 1);
     assert_eq!(fleet.with_shard(0, |s| (s.assignment.config, s.assignment.targets.len())), (CONFIG, 1));
 }
@@ -228,7 +268,7 @@ async fn a_silent_shard_is_told_nothing_and_the_others_are() {
     let fleet = Fleet::new(2, CONFIG);
     fleet.with_shard(0, |shard| shard.link = Link::Refused);
     let mut coordinator = Coordinator::new(&fleet, &["a", "b"]);
-    let (applied, asked) = coordinator.round(&plan(&[&[("a", Normal)], &[("b", Normal)]])).await;
+    let (applied, asked) = coordinator.round(&[&[("a", Normal)], &[("b", Normal)]]).await;
     assert_eq!((asked.puts, applied.taken.len(), applied.errors.len()), (1, 1, 0));
 }
 
@@ -236,9 +276,8 @@ async fn a_silent_shard_is_told_nothing_and_the_others_are() {
 async fn the_number_of_shards_is_asked_for_once_and_only_where_it_can_change() {
     let fleet = Fleet::new(1, CONFIG);
     let mut coordinator = Coordinator::new(&fleet, &[]);
-    let wanted = plan(&[&[], &[], &[]]);
-    assert_eq!(coordinator.round(&wanted).await.1.scales, 1);
-    assert_eq!(coordinator.round(&wanted).await.1.scales, 0);
+    assert_eq!(coordinator.round(&[&[], &[], &[]]).await.1.scales, 1);
+    assert_eq!(coordinator.round(&[&[], &[], &[]]).await.1.scales, 0);
     fleet.set_scalable(false);
-    assert_eq!(coordinator.round(&plan(&[&[]])).await.1.scales, 0);
+    assert_eq!(coordinator.round(&[&[]]).await.1.scales, 0);
 }

@@ -4,16 +4,16 @@ mod client;
 #[cfg(test)]
 pub(crate) mod fake;
 mod observer;
+mod state;
 mod world;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate},
-    report::{Cursor, Report, TargetReport},
+    report::{Cursor, Report},
     shard::ReplicaId,
-    target::TargetId,
     time::Timestamp,
 };
 use narthex_planner::world::Seen;
@@ -21,6 +21,7 @@ use url::Url;
 
 pub use client::{HttpShardClient, Refused};
 pub use observer::Observer;
+pub use state::{ShardAssignment, ShardState};
 pub use world::world_replicas;
 
 use crate::provider::ShardAddress;
@@ -68,15 +69,4 @@ pub struct ObservedShard {
     pub found_at_start: Option<Timestamp>,
     /// Why it said nothing in this round.
     pub error: Option<String>,
-}
-
-/// What a shard said, with the changes of every round merged.
-#[derive(Clone, Debug)]
-pub struct ShardState {
-    /// Its newest report, whose `targets` are taken out into the field below.
-    pub report: Report,
-    /// All its targets' reports.
-    pub targets: Arc<BTreeMap<TargetId, TargetReport>>,
-    /// Its assignment, which is the truth of what it scrapes.
-    pub assignment: Arc<Assignment>,
 }

@@ -9,7 +9,6 @@ use std::{
 use anyhow::Context as _;
 use futures_util::stream::{self, StreamExt as _};
 use narthex_common::{
-    assignment::Assignment,
     report::Report,
     shard::{Ordinal, ReplicaId},
     time::Timestamp,
@@ -17,7 +16,7 @@ use narthex_common::{
 use narthex_planner::world::Seen;
 use url::Url;
 
-use super::{Observed, ObservedReplica, ObservedShard, ShardClient, ShardState};
+use super::{Observed, ObservedReplica, ObservedShard, ShardAssignment, ShardClient, ShardState};
 use crate::{
     apply::Applied,
     provider::{Replica, ShardAddress},
@@ -57,7 +56,7 @@ struct Known {
     at: Timestamp,
     state: Arc<ShardState>,
     /// An assignment that it has taken since.
-    expected: Option<Arc<Assignment>>,
+    expected: Option<Arc<ShardAssignment>>,
 }
 
 impl Observer {
@@ -102,7 +101,10 @@ impl Observer {
     pub fn expect(&mut self, applied: &Applied) {
         for change in &applied.taken {
             if let Some(known) = self.known.get_mut(&ShardKey::new(&change.replica, &change.address)) {
-                known.expected = Some(Arc::clone(&change.desired));
+                let has = &known.state.assignment;
+                if change.update.base == Some(has.revision) {
+                    known.expected = Some(Arc::new(has.updated(&change.update)));
+                }
             }
         }
     }
@@ -132,7 +134,7 @@ impl Observer {
         let assignment = match known.and_then(|known| known.assignment_of(&report)) {
             Some(assignment) => assignment,
             None => Arc::new(
-                self.in_time(self.client.assignment(&shard.url)).await.context("ask for its whole assignment")?,
+                self.in_time(self.client.assignment(&shard.url)).await.context("ask for its whole assignment")?.into(),
             ),
         };
         Ok(ShardState::merged(known.map(|known| &*known.state), report, assignment))
@@ -178,7 +180,7 @@ impl ShardKey {
 impl Known {
     /// The assignment a report speaks of, when it is known. A whole report comes from a sidecar that has restarted,
     /// maybe with another disk: its assignment is fetched even if the revision is a known one.
-    fn assignment_of(&self, report: &Report) -> Option<Arc<Assignment>> {
+    fn assignment_of(&self, report: &Report) -> Option<Arc<ShardAssignment>> {
         if report.complete {
             return None;
         }
@@ -187,22 +189,6 @@ impl Known {
             .flatten()
             .find(|assignment| assignment.revision == report.revision)
             .cloned()
-    }
-}
-
-impl ShardState {
-    /// What is known of a shard after one more report. Of targets that are not assigned to it (any more) nothing is.
-    fn merged(before: Option<&Self>, mut report: Report, assignment: Arc<Assignment>) -> Self {
-        let told = std::mem::take(&mut report.targets);
-        let before = before.filter(|_| !report.complete);
-        let mut targets = before.map(|before| Arc::clone(&before.targets)).unwrap_or_default();
-        let unchanged = told.is_empty() && before.is_some_and(|b| Arc::ptr_eq(&b.assignment, &assignment));
-        if !unchanged {
-            let targets = Arc::make_mut(&mut targets);
-            targets.extend(told.into_iter().map(|target| (target.id, target)));
-            targets.retain(|id, _| assignment.targets.contains_key(id));
-        }
-        Self { report, targets, assignment }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use narthex_common::{
-    assignment::{AssignedTarget, Assignment, Revision, TargetState},
+    assignment::{AssignedTarget, Revision, TargetState},
     config::Config,
     fingerprint::Fingerprint,
     job::JobName,
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     discover::{ActiveTarget, Discovered, JobTargets},
-    observe::{Observed, ObservedReplica, ObservedShard, ShardState},
+    observe::{Observed, ObservedReplica, ObservedShard, ShardAssignment, ShardState},
     provider::ShardAddress,
     round,
 };
@@ -117,8 +117,8 @@ fn shard(target: Target, load: Load, config: Fingerprint) -> ObservedShard {
             },
             targets: Vec::new(),
         },
-        targets: Arc::new([(report.id, report)].into_iter().collect()),
-        assignment: Arc::new(Assignment {
+        targets: [(report.id, report)].into_iter().collect(),
+        assignment: Arc::new(ShardAssignment {
             revision: Revision(4),
             config,
             targets: [(assigned.target.id, assigned)].into_iter().collect(),
