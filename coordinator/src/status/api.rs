@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{RawQuery, State},
+    extract::{Path, RawQuery, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use futures_util::future::BoxFuture;
-use narthex_common::api::{Answer, ErrorType};
+use narthex_common::{
+    api::{Answer, ErrorType},
+    fingerprint::NotAFingerprint,
+    target::TargetId,
+};
 use regex::Regex;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -18,7 +22,9 @@ use tokio::sync::watch;
 use super::{
     Snapshot,
     live::Live,
+    plan::{PlanQuery, Planned, Targets, plan_view},
     shard_summaries,
+    target_history::target_history,
     targets::{TargetsQuery, targets_view},
 };
 use crate::observe::ShardClient;
@@ -65,6 +71,8 @@ impl ApiState {
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/api/v1/targets", get(targets))
+        .route("/api/v1/targets/{id}/history", get(history))
+        .route("/api/v1/plan", get(plan))
         .route("/api/v1/shards", get(shards))
         .route("/debug/world", get(world))
         .route("/-/reload", post(reload).put(reload))
@@ -72,11 +80,7 @@ pub fn router(state: ApiState) -> Router {
 }
 
 async fn targets(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
-    let query = targets_query(query.as_deref().unwrap_or_default()).map_err(|error| Failure {
-        status: StatusCode::BAD_REQUEST,
-        error_type: ErrorType::BadData,
-        error,
-    })?;
+    let query = targets_query(query.as_deref().unwrap_or_default()).map_err(Failure::bad_data)?;
     let snapshot = state.newest()?;
     let live = state.live.reports(&snapshot.observed).await;
     Ok(success(targets_view(&snapshot, &live, &query)))
@@ -84,6 +88,29 @@ async fn targets(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Re
 
 async fn shards(State(state): State<ApiState>) -> Result<Response, Failure> {
     Ok(success(shard_summaries(&*state.newest()?)))
+}
+
+async fn plan(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
+    let query = PlanQuery::parse(query.as_deref().unwrap_or_default()).map_err(Failure::bad_data)?;
+    let snapshot = state.newest()?;
+    off_the_async_threads(move || {
+        let Snapshot { world, discovered, observed, plan, errors, took, planning, .. } = &*snapshot;
+        let targets = Targets { world, discovered, observed };
+        success(plan_view(&Planned { targets, plan, errors, round: *took, planning: *planning }, &query))
+    })
+    .await
+}
+
+async fn history(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Response, Failure> {
+    let fingerprint =
+        id.parse().map_err(|error: NotAFingerprint| Failure::bad_data(format!("read the target's id: {error}")))?;
+    let snapshot = state.newest()?;
+    let found = off_the_async_threads(move || target_history(&snapshot, TargetId(fingerprint))).await?;
+    found.map(success).ok_or_else(|| Failure {
+        status: StatusCode::NOT_FOUND,
+        error_type: ErrorType::NotFound,
+        error: format!("target {id} is not discovered, on no shard, and nothing is remembered of it"),
+    })
 }
 
 /// The planner's exact input, bare, so that it can be saved as a scenario.
@@ -120,6 +147,15 @@ fn targets_query(query: &str) -> Result<TargetsQuery, String> {
     Ok(asked)
 }
 
+/// Does work whose length grows with the number of targets where it keeps no other request waiting.
+async fn off_the_async_threads<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Failure {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        error_type: ErrorType::Internal,
+        error: format!("put the answer together: {error}"),
+    })
+}
+
 fn success(data: impl Serialize) -> Response {
     Json(Answer::Success { data }).into_response()
 }
@@ -129,6 +165,12 @@ struct Failure {
     status: StatusCode,
     error_type: ErrorType,
     error: String,
+}
+
+impl Failure {
+    fn bad_data(error: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error_type: ErrorType::BadData, error }
+    }
 }
 
 impl IntoResponse for Failure {

@@ -4,18 +4,22 @@ mod api;
 mod history;
 mod live;
 mod metrics;
+mod plan;
 mod shards;
 mod snapshot;
 mod table;
+mod target_history;
 mod targets;
 mod words;
 
 pub use api::{ApiState, Reload, router};
 pub use history::History;
 pub use metrics::RoundMetrics;
+pub use plan::PlanView;
 pub use shards::{ShardSummary, shard_summaries};
 pub use snapshot::Snapshot;
 pub use table::print;
+pub use target_history::TargetHistory;
 
 #[cfg(test)]
 mod tests;

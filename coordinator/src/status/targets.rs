@@ -2,13 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use narthex_common::{labels, labels::Labels, load::Series, report::Health, time::Timestamp};
+use narthex_common::{
+    labels, labels::Labels, load::Series, report::Health, shard::ReplicaId, target::TargetId, time::Timestamp,
+};
+use narthex_planner::reason::Unplaced;
 use regex::Regex;
 use serde::Serialize;
 
 use super::{
     live::LiveReports,
     snapshot::{Scraped, Snapshot},
+    words::unplaced_in_words,
 };
 use crate::discover::ActiveTarget;
 
@@ -62,6 +66,18 @@ struct ActiveTargetView {
     total_series: Series,
     /// The shards that scrape it.
     shards: Vec<String>,
+    /// What its history is asked by.
+    id: TargetId,
+    /// The replicas in which no shard takes it, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unplaced: BTreeMap<ReplicaId, UnplacedHere>,
+}
+
+/// Why no shard of a replica takes a target.
+#[derive(Debug, Serialize)]
+struct UnplacedHere {
+    reason: Unplaced,
+    text: &'static str,
 }
 
 /// One target that relabeling dropped.
@@ -130,6 +146,10 @@ pub(super) fn targets_view(snapshot: &Snapshot, live: &LiveReports, query: &Targ
 fn active_view(snapshot: &Snapshot, pool: &str, active: &ActiveTarget, known: &Scraped<'_>) -> ActiveTargetView {
     let target = &active.target;
     let load = known.report.and_then(|report| report.load).or_else(|| snapshot.probed_load(target.id));
+    let unplaced = snapshot.plan.replicas.iter().filter_map(|(replica, plan)| {
+        let reason = *plan.unplaced.get(&target.id)?;
+        Some((replica.clone(), UnplacedHere { reason, text: unplaced_in_words(reason) }))
+    });
     let label = |name| target.labels.get(name).unwrap_or_default().to_owned();
     ActiveTargetView {
         discovered_labels: active.discovered_labels.clone(),
@@ -149,5 +169,7 @@ fn active_view(snapshot: &Snapshot, pool: &str, active: &ActiveTarget, known: &S
         series: load.unwrap_or_default().kept,
         total_series: load.unwrap_or_default().exposed,
         shards: known.shards.iter().map(|&id| id.to_owned()).collect(),
+        id: target.id,
+        unplaced: unplaced.collect(),
     }
 }

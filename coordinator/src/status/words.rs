@@ -2,6 +2,7 @@
 
 use narthex_common::{load::SampleRate, shard::Ordinal, target::TargetId};
 use narthex_planner::{
+    cost::Cost,
     memory::Suspicion,
     reason::{Change, GiveBackReason, MoveReason, PlaceReason, ScaleReason, Unplaced},
 };
@@ -167,6 +168,15 @@ pub(super) fn suspicion_in_words(why: Suspicion, shard: &str) -> String {
         Suspicion::Grew => format!("{shard} was lost after the target had grown"),
         Suspicion::DiedAgain => format!("{shard} was lost after it had taken the target over from another lost shard"),
     }
+}
+
+/// What a target that is larger than a shard may fill means, in words.
+pub(super) fn oversized_in_words(cost: Option<Cost>, waits: bool) -> String {
+    let size = cost.map_or_else(String::new, |cost| {
+        format!(", with {} series and {} samples a second", grouped(cost.series.0), rate(cost.work))
+    });
+    let has = if waits { "waits for a shard of its own" } else { "has a shard of its own" };
+    format!("is larger than a shard may fill{size}, and {has}")
 }
 
 /// Why a target has no shard, in words.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use narthex_common::{
     assignment::{AssignedTarget, Revision, TargetState},
-    config::Config,
+    config::{Config, PromDuration},
     fingerprint::Fingerprint,
     job::JobName,
     load::{Load, Series},
@@ -15,17 +15,16 @@ use narthex_common::{
     time::Timestamp,
 };
 use narthex_planner::{
-    Plan, Policy, ReplicaPlan,
+    Plan, Policy, World,
+    memory::Memory,
     policy::Settings,
-    reason::Unplaced,
-    world::{KnownLoad, Seen},
+    world::{HeldTarget, JobView, KnownLoad, OwnBudget, ReplicaView, Seen, ShardReport, ShardView, TargetView},
 };
 use narthex_runtime::files::Disk;
-use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::{
-    History, RoundMetrics, Snapshot,
+    History, Snapshot,
     live::LiveReports,
     shard_summaries,
     targets::{TargetsQuery, targets_view},
@@ -34,8 +33,11 @@ use crate::{
     discover::{ActiveTarget, Discovered, JobTargets},
     observe::{Observed, ObservedReplica, ObservedShard, ShardAssignment, ShardState},
     provider::ShardAddress,
-    round,
 };
+
+mod http;
+mod metrics;
+mod plan;
 
 fn target(instance: &str) -> Target {
     let labels = [("__address__", instance), ("__scrape_interval__", "15s"), ("job", "node"), ("instance", instance)];
@@ -72,7 +74,22 @@ fn snapshot() -> Snapshot {
             shards: vec![shard(scraped, load(100), fingerprint)],
         }],
     });
-    let world = round::world(Timestamp(0), &discovered, &probed, Vec::new());
+    let interval = PromDuration::from_secs(15);
+    let listed =
+        |id| (id, TargetView { job: "node".into(), interval, since: Timestamp(0), probed: KnownLoad::Unknown });
+    let world = World {
+        now: Timestamp(0),
+        seed: 0,
+        jobs: [("node".into(), JobView { discovered: true })].into(),
+        targets: discovered.jobs[&JobName::from("node")].active.keys().copied().map(listed).collect(),
+        replicas: vec![ReplicaView {
+            id: ReplicaId("replica-0".into()),
+            scalable: true,
+            wanted_shards: 1,
+            shards: [(Ordinal(0), shard_view(&[(&target("a:9100"), load(100))]))].into(),
+            memory: Memory::default(),
+        }],
+    };
     Snapshot {
         at: Timestamp(0),
         took: Duration::ZERO,
@@ -137,6 +154,35 @@ fn shard(target: Target, load: Load, config: Fingerprint) -> ObservedShard {
     }
 }
 
+/// `shard-0`, as the planner sees it.
+fn shard_view(targets: &[(&Target, Load)]) -> ShardView {
+    let held = |(target, load): &(&Target, Load)| {
+        let held = HeldTarget {
+            job: target.job.clone(),
+            interval: PromDuration::from_secs(15),
+            state: TargetState::Normal,
+            since: Some(Timestamp(0)),
+            planned: None,
+            load: Some(*load),
+            scrapes: 3,
+        };
+        (target.id, held)
+    };
+    let report = ShardReport {
+        config_matches: true,
+        ready: true,
+        head_series: None,
+        idle_since: None,
+        targets: targets.iter().map(held).collect(),
+    };
+    ShardView {
+        id: ShardId("shard-0".into()),
+        report: Seen::Fresh(report),
+        found_at_start: None,
+        budget: OwnBudget::default(),
+    }
+}
+
 fn view(query: &TargetsQuery) -> Value {
     serde_json::to_value(targets_view(&snapshot(), &LiveReports::new(), query)).unwrap()
 }
@@ -166,6 +212,7 @@ fn a_target_is_shown_as_prometheus_shows_it_with_its_series_and_shards() {
             "series": 100,
             "totalSeries": 101,
             "shards": ["shard-0"],
+            "id": target("a:9100").id,
         })
     );
     let probed = view["activeTargets"].as_array().unwrap().iter().find(|t| t["health"] == "unknown").unwrap();
@@ -221,38 +268,4 @@ fn a_shard_is_shown_with_what_it_carries() {
     assert_eq!((shard.series, shard.total_series, shard.head_series), (Series(100), Series(101), Some(Series(105))));
     snapshot.config = Fingerprint(1);
     assert_eq!(shard_summaries(&snapshot)[0].state, "config-differs");
-}
-
-#[test]
-fn targets_that_no_shard_takes_are_counted_by_why() {
-    let mut snapshot = snapshot();
-    let unplaced = [(target("a:9100").id, Unplaced::ShardLimit)].into_iter().collect();
-    snapshot.plan.replicas.insert(ReplicaId("replica-0".into()), ReplicaPlan { unplaced, ..ReplicaPlan::default() });
-    let mut registry = Registry::default();
-    RoundMetrics::register(&mut registry).show(&snapshot);
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    let gauge = |reason| format!("narthex_coordinator_unplaced_targets{{replica=\"replica-0\",reason=\"{reason}\"}}");
-    assert!(text.contains(&format!("{} 1", gauge("shard_limit"))), "{text}");
-    assert!(text.contains(&format!("{} 0", gauge("load_unknown"))), "{text}");
-}
-
-#[test]
-fn a_replica_that_is_gone_is_not_shown_in_metrics() {
-    let mut registry = Registry::default();
-    let metrics = RoundMetrics::register(&mut registry);
-    let planned = |replica: &str| {
-        let replicas = BTreeMap::from([(ReplicaId(replica.into()), ReplicaPlan::default())]);
-        Snapshot { plan: Plan { replicas }, ..snapshot() }
-    };
-    let shown = |snapshot: &Snapshot| {
-        metrics.show(snapshot);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        text.lines().filter(|line| line.contains("wanted_shards{")).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let wanted = |replica: &str| [format!("narthex_coordinator_wanted_shards{{replica=\"{replica}\"}} 0")];
-    assert_eq!(shown(&planned("old")), wanted("old"));
-    assert_eq!(shown(&planned("new")), wanted("new"));
-    assert_eq!(shown(&snapshot()), wanted("new"), "a provider that cannot list them is no news");
 }
