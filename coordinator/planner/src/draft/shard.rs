@@ -88,6 +88,20 @@ impl Reach {
         }
     }
 
+    /// Whether it has not answered for longer than a silent shard is waited for.
+    pub(crate) const fn is_missed(self) -> bool {
+        match self {
+            Self::Missing | Self::Lost => true,
+            Self::Open
+            | Self::Full
+            | Self::Starting
+            | Self::Going
+            | Self::OtherConfig
+            | Self::Silent
+            | Self::Unread => false,
+        }
+    }
+
     /// Whether it will take targets, before long and without help.
     const fn is_on_its_way(self) -> bool {
         match self {

@@ -41,7 +41,12 @@ pub(crate) struct Truth {
 pub(crate) struct Shard {
     /// Rounds until it answers for the first time.
     pub(crate) starts_in: u32,
+    /// It does not answer, and goes on scraping.
     pub(crate) silent: bool,
+    /// It neither answers nor scrapes.
+    pub(crate) dead: bool,
+    /// It answers, and does not scrape.
+    pub(crate) stuck: bool,
     pub(crate) config_matches: bool,
     pub(crate) targets: BTreeMap<TargetId, HeldTarget>,
     idle_since: Option<Timestamp>,
@@ -54,6 +59,8 @@ impl Shard {
         Self {
             starts_in: rounds,
             silent: false,
+            dead: false,
+            stuck: false,
             config_matches: true,
             targets: BTreeMap::new(),
             idle_since: Some(now),
@@ -63,7 +70,11 @@ impl Shard {
     }
 
     pub(crate) fn answers(&self) -> bool {
-        self.starts_in == 0 && !self.silent
+        self.starts_in == 0 && !self.silent && !self.dead
+    }
+
+    fn scrapes(&self) -> bool {
+        self.starts_in == 0 && !self.dead && !self.stuck
     }
 
     fn report(&self) -> ShardReport {
@@ -158,7 +169,10 @@ impl Fleet {
             self.shards.push(Shard::starting(self.now, rounds));
         }
         for shard in &mut self.shards {
-            shard.starts_in = shard.starts_in.saturating_sub(1);
+            if !shard.scrapes() {
+                shard.starts_in = shard.starts_in.saturating_sub(1);
+                continue;
+            }
             for (id, held) in &mut shard.targets {
                 held.scrapes = (held.scrapes + 1).min(3);
                 if let Some(truth) = self.targets.get(id).filter(|truth| truth.up) {
@@ -202,6 +216,18 @@ impl Fleet {
     pub(crate) fn owned(&self) -> Vec<usize> {
         let is_owned = |held: &&HeldTarget| held.state == TargetState::Normal;
         self.shards.iter().map(|shard| shard.targets.values().filter(is_owned).count()).collect()
+    }
+
+    /// Adds a shard, as a static list grows.
+    pub(crate) fn add_shard(&mut self) {
+        self.shards.push(Shard::starting(self.now, 0));
+        self.wanted_shards += 1;
+    }
+
+    /// The targets that no living shard scrapes.
+    pub(crate) fn unscraped(&self) -> Vec<TargetId> {
+        let is_scraped = |id: &TargetId| self.shards.iter().any(|s| s.scrapes() && s.targets.contains_key(id));
+        self.targets.keys().filter(|id| !is_scraped(id)).copied().collect()
     }
 
     /// By target, how often the shard that has scraped it most has.

@@ -109,6 +109,20 @@ pub(crate) fn leaving(number: u64) -> (u64, HeldTarget) {
     (number, held(TargetState::InTransfer, 3))
 }
 
+/// A target on a shard, for that many seconds.
+pub(crate) fn since((number, held): (u64, HeldTarget), seconds: i64) -> (u64, HeldTarget) {
+    (number, HeldTarget { since: Some(Timestamp(NOW.0 - seconds * 1000)), ..held })
+}
+
+/// A shard that answered that many seconds ago for the last time.
+pub(crate) fn quiet_for(seconds: i64, shard: ShardView) -> ShardView {
+    let mut shard = gone_quiet(shard);
+    if let Seen::Stale { at, .. } = &mut shard.report {
+        at.0 -= seconds * 1000;
+    }
+    shard
+}
+
 /// A target of the only job, known for long, scraped every second: its work is what it exposes.
 pub(crate) fn listed(probed: KnownLoad) -> TargetView {
     TargetView { job: "job".into(), interval: PromDuration::from_secs(1), since: Timestamp::default(), probed }
