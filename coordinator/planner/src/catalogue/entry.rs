@@ -55,6 +55,7 @@ pub(super) struct Entry {
     pub(super) interval: PromDuration,
     /// What probes know of it, if discovery lists it.
     pub(super) listed: Option<KnownLoad>,
+    /// Who holds it, by replica and shard.
     pub(super) holders: SmallVec<[Holder; 1]>,
     pub(super) load: Load,
     pub(super) basis: Basis,

@@ -146,7 +146,12 @@ impl Catalogue {
         let before = self.position_of_holder(target, replica, shard);
         self.update(target, |entry| match before {
             Some(position) => entry.holders[position] = holder,
-            None => entry.holders.push(holder),
+            None => {
+                // In order, so that nobody can tell who came first.
+                let after = |other: &Holder| (other.replica, other.shard) > (holder.replica, holder.shard);
+                let position = entry.holders.iter().position(after).unwrap_or(entry.holders.len());
+                entry.holders.insert(position, holder);
+            }
         });
         let entry = &self.entries[target.place()];
         if entry.is_unsettled_in(holder.replica) {

@@ -95,13 +95,6 @@ pub(crate) struct HeldBy {
 }
 
 impl Catalogue {
-    /// The catalogue of a world.
-    pub(crate) fn of(world: &World) -> Self {
-        let mut catalogue = Self::default();
-        catalogue.follow(world);
-        catalogue
-    }
-
     /// How many places there are.
     pub(crate) fn places(&self) -> usize {
         self.entries.len()

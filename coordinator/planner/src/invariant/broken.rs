@@ -1,4 +1,4 @@
-//! What can be wrong with a plan.
+//! What is wrong with a plan, in words.
 
 use narthex_common::{
     shard::{Ordinal, ReplicaId},
@@ -21,17 +21,57 @@ pub enum Fault {
     /// A replica of the world has no plan.
     #[error("there is none")]
     NotPlanned,
-    /// A listed target is neither assigned nor unplaced, or both.
+    /// A listed target is neither assigned nor unplaced, or both; or one is unplaced that nobody lists.
     #[error("target {target} is not either assigned or unplaced")]
     Unaccounted {
         /// Which target.
         target: TargetId,
+    },
+    /// The changes that the plan names do not lead from what is to what is to be.
+    #[error("what is to become of target {target} is not what the reasons say")]
+    Unexplained {
+        /// Which target.
+        target: TargetId,
+    },
+    /// The changes that the plan names do not lead from the number of shards to the one that is asked for.
+    #[error("the reasons do not lead to {to} shards")]
+    ScaleUnexplained {
+        /// How many there are to be.
+        to: u32,
+    },
+    /// A shard is told what it does already, or to let go of what it does not hold.
+    #[error("what shard {shard} is told of target {target} makes no difference")]
+    NoDifference {
+        /// Which target.
+        target: TargetId,
+        /// Who is told.
+        shard: Ordinal,
     },
     /// A shard gets targets, and has no room for them.
     #[error("shard {shard} is brought over its budget")]
     OverBudget {
         /// Which shard.
         shard: Ordinal,
+    },
+    /// A shard gets targets that takes none: it is not ready, is to go, or its memory is full.
+    #[error("shard {shard} gets targets and can take none")]
+    Closed {
+        /// Which shard.
+        shard: Ordinal,
+    },
+    /// A suspect gets a shard with others on it, or others join it.
+    #[error("target {target} is suspected of having killed a shard, and shares shard {shard}")]
+    SuspectNotAlone {
+        /// The suspect.
+        target: TargetId,
+        /// Which shard.
+        shard: Ordinal,
+    },
+    /// A target is said to be larger than any shard may be filled, and is not.
+    #[error("target {target} is not larger than a shard may be filled")]
+    NotOversized {
+        /// Which target.
+        target: TargetId,
     },
     /// A shard lets go of a target that no other has scraped often enough.
     #[error("shard {shard} lets go of target {target} too early")]
@@ -59,14 +99,27 @@ pub enum Fault {
         /// Which target.
         target: TargetId,
     },
-    /// A shard is told something that cannot be told, or the other way round.
-    #[error("shard {shard} is told something out of reach, or nothing within reach")]
+    /// A target gets another shard while the one that has it lives, and is not told to hand it over.
+    #[error("target {target} is taken from a shard that is not lost")]
+    TakenFromTheLiving {
+        /// Which target.
+        target: TargetId,
+    },
+    /// A target gets a shard that discovery no longer lists.
+    #[error("target {target} gets a shard and is gone")]
+    Gone {
+        /// Which target.
+        target: TargetId,
+    },
+    /// A shard is told something that cannot be told, or is not there.
+    #[error("shard {shard} is told something and is out of reach")]
     OutOfReach {
         /// Which shard.
         shard: Ordinal,
     },
-    /// A target gets a shard before it is known that no other has it, or before the minimum of shards is there.
-    #[error("target {target} gets a shard too early")]
+    /// A target gets a shard before it is known that no other has it, or before the minimum of shards is there; or it
+    /// is forgotten before what takes its place can get one.
+    #[error("target {target} gets or loses a shard too early")]
     TooEarly {
         /// Which target.
         target: TargetId,
@@ -76,6 +129,12 @@ pub enum Fault {
     TooManyMoves {
         /// How many.
         moves: usize,
+    },
+    /// More targets are taken over from lost shards than a round may take over.
+    #[error("{takeovers} targets are taken over in one round")]
+    TooManyTakeovers {
+        /// How many.
+        takeovers: usize,
     },
     /// A replica is scaled that cannot be.
     #[error("it scales what cannot be scaled")]
