@@ -1,113 +1,188 @@
-//! How long a round takes to plan: everything from nothing, and a settled fleet in which one target is new.
-#![expect(clippy::expect_used, reason = "a bench that cannot be set up has failed")]
+//! How long rounds take to plan, and what a world takes of memory, from ten thousand targets to a million: everything
+//! from nothing, and a settled fleet in which a hundred targets changed. Prints a table, and how far the numbers are from
+//! what they must keep to at a million targets.
+//!
+//! `cargo bench -p narthex-planner --bench plan`
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench that cannot be set up has failed, and it prints")]
 
-use std::{collections::BTreeMap, hint::black_box, time::Duration};
+#[path = "plan/fleet.rs"]
+mod fleet;
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use narthex_common::{
-    assignment::TargetState,
-    fingerprint::Fingerprint,
-    load::{Load, Series},
-    shard::{Ordinal, ReplicaId, ShardId},
-    target::TargetId,
-    time::Timestamp,
-};
-use narthex_planner::{
-    Plan, Policy, World, plan,
-    policy::Settings,
-    world::{HeldTarget, JobView, KnownLoad, ReplicaView, Seen, ShardReport, ShardView, TargetView},
+use std::{
+    hint::black_box,
+    process::Command,
+    time::{Duration, Instant},
 };
 
-const NOW: Timestamp = Timestamp(1_795_262_345_000);
+use narthex_common::load::Series;
+use narthex_planner::{Plan, Planner, Policy, plan, policy::Settings};
 
-/// Numbers that look like fingerprints, the same in every run.
-fn scrambled(number: u64) -> u64 {
-    number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
-}
+use crate::fleet::{Fleet, nothing_placed, shards_for};
 
-fn target(number: u64) -> (TargetId, TargetView) {
-    // From some hundred series to some ten thousand, a thousand on the average or so.
-    let kept = Series(100 + 1_000_000 / (100 + scrambled(number) % 10_000));
-    let probed = KnownLoad::Measured(Load { exposed: kept, kept });
-    (TargetId(Fingerprint(scrambled(number))), TargetView { job: "job".into(), probed })
-}
+/// What changes in a round of a settled fleet.
+const CHANGES: u64 = 100;
 
-fn shard(targets: BTreeMap<TargetId, HeldTarget>) -> ShardView {
-    ShardView {
-        id: ShardId("shard".into()),
-        report: Seen::Fresh(ShardReport {
-            config_matches: true,
-            ready: true,
-            head_series: None,
-            idle_since: None,
-            targets,
-        }),
-        found_at_start: None,
+/// Each time is the best of so many runs: other processes only ever add to it.
+const RUNS: u32 = 5;
+
+/// The limits at a million targets on a thousand shards.
+const FROM_NOTHING: Duration = Duration::from_secs(1);
+const CHANGED: Duration = Duration::from_millis(20);
+const MEMORY: u64 = 1024;
+
+fn main() {
+    if let Some(targets) = std::env::args().skip_while(|arg| arg != "--memory-of").nth(1) {
+        println!("{}", memory(targets.parse().expect("the number of targets is a number")));
+        return;
     }
-}
-
-fn nothing_placed(targets: u64, shards: u32) -> World {
-    World {
-        now: NOW,
-        seed: 7,
-        jobs: BTreeMap::from([("job".into(), JobView { discovered: true })]),
-        targets: (0..targets).map(target).collect(),
-        replicas: vec![ReplicaView {
-            id: ReplicaId("replica".into()),
-            scalable: true,
-            wanted_shards: shards,
-            shards: (0..shards).map(|ordinal| (Ordinal(ordinal), shard(BTreeMap::new()))).collect(),
-        }],
+    println!(
+        "{:>9} {:>6} {:>6}  {:>12} {:>9}  {:>12} {:>9}  {:>11} {:>11}  {:>12}",
+        "targets", "shards", "aim", "from nothing", "a target", "no shard yet", "a target", "100 changes", "of it read",
+        "bytes/target"
+    );
+    let mut largest = Figures::default();
+    for targets in [10_000, 100_000, 1_000_000] {
+        let bytes = memory_in_a_process_of_its_own(targets);
+        for aim in [Aim::Spread, Aim::Pack] {
+            let figures = Figures { bytes, ..measure(targets, &aim.policy()) };
+            println!("{}", figures.row(targets, aim));
+            if targets == 1_000_000 {
+                largest = largest.max(&figures);
+            }
+        }
     }
+    println!("\nat a million targets, the worse of both aims, against the limit:");
+    verdict("from nothing", largest.from_nothing, FROM_NOTHING);
+    verdict("100 changes", largest.changed, CHANGED);
+    println!("  memory of world and planner: {} of {MEMORY} bytes a target", largest.bytes);
 }
 
-/// The world in which a plan was carried out, and one target has come since.
-fn one_target_new(mut world: World, plan: Plan, targets: u64) -> World {
-    let views = world.targets.clone();
-    let held = |id: TargetId, state: TargetState| {
-        let load = match views[&id].probed {
-            KnownLoad::Measured(load) => Some(load),
-            KnownLoad::Unknown | KnownLoad::ProbeFailed { .. } => None,
+fn verdict(what: &str, measured: Duration, limit: Duration) {
+    println!("  {what}: {measured:.1?} of {limit:.1?} ({:.0} %)", measured.as_secs_f64() / limit.as_secs_f64() * 100.0);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Aim {
+    Spread,
+    Pack,
+}
+
+impl Aim {
+    fn policy(self) -> Policy {
+        let max_idle_time = match self {
+            Self::Spread => None,
+            Self::Pack => Some(Duration::from_secs(600)),
         };
-        (id, HeldTarget { job: "job".into(), state, load, scrapes: 3 })
+        let settings = Settings { max_series: Series(2_000_000), max_idle_time, ..Settings::default() };
+        Policy::new(settings).expect("the settings are sound")
+    }
+}
+
+#[derive(Default)]
+struct Figures {
+    from_nothing: Duration,
+    no_shard: Duration,
+    changed: Duration,
+    /// The part of `changed` that goes into bringing the world up to date.
+    read: Duration,
+    bytes: u64,
+}
+
+impl Figures {
+    fn max(&self, other: &Self) -> Self {
+        Self {
+            from_nothing: self.from_nothing.max(other.from_nothing),
+            no_shard: self.no_shard.max(other.no_shard),
+            changed: self.changed.max(other.changed),
+            read: self.read.max(other.read),
+            bytes: self.bytes.max(other.bytes),
+        }
+    }
+
+    fn row(&self, targets: u64, aim: Aim) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "for display")]
+        let each = |time: Duration| format!("{:.0} ns", time.as_secs_f64() * 1e9 / targets as f64);
+        format!(
+            "{targets:>9} {:>6} {:>6}  {:>12} {:>9}  {:>12} {:>9}  {:>11} {:>11}  {:>12}",
+            shards_for(targets),
+            format!("{aim:?}").to_lowercase(),
+            format!("{:.1?}", self.from_nothing),
+            each(self.from_nothing),
+            format!("{:.1?}", self.no_shard),
+            each(self.no_shard),
+            format!("{:.2?}", self.changed),
+            format!("{:.2?}", self.read),
+            self.bytes,
+        )
+    }
+}
+
+fn measure(targets: u64, policy: &Policy) -> Figures {
+    let world = nothing_placed(targets, shards_for(targets));
+    let from_nothing = best(|| plan(black_box(&world), policy));
+    let without = nothing_placed(targets, 0);
+    let no_shard = best(|| plan(black_box(&without), policy));
+    drop(without);
+
+    let first = plan(&world, policy);
+    assert!(first.replicas.values().all(|replica| replica.unplaced.is_empty()), "everything finds room");
+    let mut fleet = Fleet::settled(world, &first);
+    drop(first);
+    let mut planner = Planner::default();
+    assert_eq!(changes(&planner.plan(&fleet.world, policy)), 0, "it is settled");
+    let round = |_| {
+        fleet.happen(CHANGES);
+        let began = Instant::now();
+        fleet.read_reports();
+        let read = began.elapsed();
+        let plan = planner.plan(&fleet.world, policy);
+        let took = began.elapsed();
+        assert!(changes(&plan) > 0, "something is planned");
+        fleet.apply(&plan);
+        (took, read)
     };
-    for (replica, plan) in world.replicas.iter_mut().zip(plan.replicas.into_values()) {
-        for (ordinal, targets) in plan.shards {
-            let targets = targets.into_iter().map(|(id, state)| held(id, state)).collect();
-            replica.shards.insert(ordinal, shard(targets));
-        }
-    }
-    let (id, view) = target(targets);
-    world.targets.insert(id, view);
-    world
+    let (changed, read) = (0..RUNS * 4).map(round).min().expect("it ran");
+    Figures { from_nothing, no_shard, changed, read, bytes: 0 }
 }
 
-fn rounds(criterion: &mut Criterion) {
-    let spread = Settings { max_series: Series(2_000_000), ..Settings::default() };
-    let pack = Settings { max_idle_time: Some(Duration::from_secs(600)), ..spread.clone() };
-    let mut group = criterion.benchmark_group("plan");
-    group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(2));
-    for (targets, shards) in [(100_000, 100), (1_000_000, 1000)] {
-        for (aim, settings) in [("spread", &spread), ("pack", &pack)] {
-            let policy = Policy::new(settings.clone()).expect("the settings are sound");
-            let world = nothing_placed(targets, shards);
-            let size = format!("{targets} targets, {shards} shards, {aim}");
-            group.bench_function(format!("{size}, from nothing"), |b| {
-                b.iter_with_large_drop(|| plan(black_box(&world), &policy))
-            });
-            let none = nothing_placed(targets, 0);
-            group.bench_function(format!("{size}, no shard yet"), |b| {
-                b.iter_with_large_drop(|| plan(black_box(&none), &policy))
-            });
-            let first = plan(&world, &policy);
-            let settled = one_target_new(world, first, targets);
-            group.bench_function(format!("{size}, one new"), |b| {
-                b.iter_with_large_drop(|| plan(black_box(&settled), &policy))
-            });
-        }
-    }
-    group.finish();
+fn best<T>(mut run: impl FnMut() -> T) -> Duration {
+    let time = |_| {
+        let began = Instant::now();
+        let result = black_box(run());
+        let took = began.elapsed();
+        drop(result);
+        took
+    };
+    (0..RUNS).map(time).min().expect("it ran")
 }
 
-criterion_group!(benches, rounds);
-criterion_main!(benches);
+fn changes(plan: &Plan) -> usize {
+    plan.replicas.values().map(|replica| replica.changes.len()).sum()
+}
+
+/// What a settled world and its planner take of memory, in bytes a target.
+fn memory(targets: u64) -> u64 {
+    let policy = Aim::Pack.policy();
+    let before = resident();
+    let mut fleet = Fleet::empty(targets);
+    let mut planner = Planner::default();
+    fleet.settle(&planner.plan(&fleet.world, &policy));
+    assert_eq!(changes(&planner.plan(&fleet.world, &policy)), 0, "it is settled");
+    resident().saturating_sub(before) / targets
+}
+
+/// In a process of its own nothing else has left memory behind. What the first plan leaves behind there does count.
+fn memory_in_a_process_of_its_own(targets: u64) -> u64 {
+    let own = std::env::current_exe().expect("a process knows its program");
+    let output = Command::new(own).args(["--memory-of", &targets.to_string()]).output().expect("it can be run again");
+    let printed = String::from_utf8(output.stdout).expect("it prints text");
+    printed.trim().parse().expect("it prints a number")
+}
+
+/// The memory this process has, in bytes.
+fn resident() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a bench measures its own process")]
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells what a process has");
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("the second field is a number");
+    pages * 4096
+}
