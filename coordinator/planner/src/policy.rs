@@ -195,7 +195,7 @@ impl Policy {
     pub fn budget(&self, own: OwnBudget) -> Budget {
         let series = own.max_series.unwrap_or(self.max_series);
         let work = own.max_samples_per_second.or(self.max_samples_per_second).unwrap_or(SampleRate(u64::MAX));
-        Budget(Cost { series, work })
+        Budget::of(Cost { series, work })
     }
 
     /// Whether shards that became superfluous go.
@@ -208,33 +208,44 @@ impl Policy {
 /// What a shard may carry, and the lines drawn below and above it. They lie apart, so that a load that moves by a tenth
 /// around one of them crosses no second one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget(Cost);
+pub struct Budget {
+    whole: Cost,
+    fill: Cost,
+    relief: Cost,
+    with_reserve: Cost,
+}
 
 impl Budget {
+    fn of(whole: Cost) -> Self {
+        let fill = Cost { work: whole.percent(90).work, ..whole };
+        let relief = Cost { series: whole.percent(110).series, ..whole };
+        Self { whole, fill, relief, with_reserve: fill.percent(90) }
+    }
+
     /// All of it.
     #[must_use]
-    pub const fn whole(self) -> Cost {
-        self.0
+    pub const fn whole(&self) -> Cost {
+        self.whole
     }
 
     /// What a shard is filled to, and relieved down to: the whole memory, of which relief leaves a tenth above; nine
     /// tenths of the work, above all of which relief begins.
     #[must_use]
-    pub fn fill(self) -> Cost {
-        Cost { work: self.0.percent(90).work, ..self.0 }
+    pub const fn fill(&self) -> Cost {
+        self.fill
     }
 
     /// Above this a shard is relieved: a tenth more than its memory, or all of its work.
     #[must_use]
-    pub fn relief(self) -> Cost {
-        Cost { series: self.0.percent(110).series, ..self.0 }
+    pub const fn relief(&self) -> Cost {
+        self.relief
     }
 
     /// What drain fills a shard to: nine tenths of what others fill it to, so that loads must grow by a tenth before
     /// what was drained comes back.
     #[must_use]
-    pub fn with_reserve(self) -> Cost {
-        self.fill().percent(90)
+    pub const fn with_reserve(&self) -> Cost {
+        self.with_reserve
     }
 }
 

@@ -1,8 +1,6 @@
 //! Estimates: what a target of unknown load is planned with. The median of what its job's other targets weigh, or of all
 //! targets, kept up to date as loads come and go.
 
-use std::collections::BTreeMap;
-
 use narthex_common::load::{Load, Series};
 
 /// The distribution of many loads, each figure by itself, in steps of a thirty-second of a power of two: a median is
@@ -16,7 +14,8 @@ pub(super) struct Distribution {
 #[derive(Debug, Default)]
 struct Figures {
     count: u64,
-    steps: BTreeMap<u16, u64>,
+    /// How many there are in every step, as far up as there ever were any.
+    steps: Vec<u32>,
 }
 
 impl Distribution {
@@ -38,25 +37,23 @@ impl Distribution {
 
 impl Figures {
     fn add(&mut self, figure: Series) {
+        let step = step_of(figure.0);
+        if step >= self.steps.len() {
+            self.steps.resize(step + 1, 0);
+        }
         self.count += 1;
-        *self.steps.entry(step_of(figure.0)).or_default() += 1;
+        self.steps[step] += 1;
     }
 
     fn remove(&mut self, figure: Series) {
-        let step = step_of(figure.0);
-        if let Some(count) = self.steps.get_mut(&step) {
-            self.count -= 1;
-            *count -= 1;
-            if *count == 0 {
-                self.steps.remove(&step);
-            }
-        }
+        self.count -= 1;
+        self.steps[step_of(figure.0)] -= 1;
     }
 
     fn median(&self) -> Option<Series> {
         let mut before = self.count.checked_sub(1)? / 2;
-        for (&step, &count) in &self.steps {
-            match before.checked_sub(count) {
+        for (step, &count) in self.steps.iter().enumerate() {
+            match before.checked_sub(u64::from(count)) {
                 Some(left) => before = left,
                 None => return Some(Series(start_of(step))),
             }
@@ -68,15 +65,15 @@ impl Figures {
 /// Bits of a figure that its step keeps below the highest one.
 const BITS: u32 = 5;
 
-fn step_of(figure: u64) -> u16 {
+fn step_of(figure: u64) -> usize {
     let exponent = figure.max(1).ilog2().saturating_sub(BITS);
     let mantissa = figure >> exponent;
-    u16::try_from(u64::from(exponent << BITS) + mantissa).unwrap_or(u16::MAX)
+    usize::try_from(u64::from(exponent << BITS) + mantissa).unwrap_or(usize::MAX)
 }
 
 /// The smallest figure of a step.
-fn start_of(step: u16) -> u64 {
-    let step = u64::from(step);
+const fn start_of(step: usize) -> u64 {
+    let step = step as u64;
     let exponent = (step >> BITS).saturating_sub(1);
     (step - (exponent << BITS)) << exponent
 }

@@ -13,7 +13,7 @@ use crate::{
     plan::{PlannedTarget, ReplicaPlan, ShardPlan},
     policy::Policy,
     reason::{Change, GiveBackReason, MoveReason, PlaceReason, ScaleReason, Unplaced},
-    world::{HeldTarget, ReplicaView, Seen, World},
+    world::{HeldTarget, OwnBudget, ReplicaView, Seen, World},
 };
 
 mod pencil;
@@ -50,6 +50,8 @@ pub(crate) struct Draft<'w> {
     changes: Vec<Change>,
     unplaced: Vec<(TargetIx, Unplaced)>,
     oversized: BTreeSet<TargetId>,
+    /// What shards are filled to, those that are there and those that may be added: every size once.
+    sizes: Vec<Cost>,
 }
 
 /// A target on a shard.
@@ -58,6 +60,14 @@ pub(crate) struct Held {
     pub(crate) state: TargetState,
     /// How often it was scraped there; nothing is known to have been scraped by a shard that is silent.
     pub(crate) scrapes: u32,
+}
+
+/// A target that no shard holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Homeless {
+    pub(crate) target: TargetIx,
+    pub(crate) id: TargetId,
+    pub(crate) cost: Cost,
 }
 
 /// A target that wants room.
@@ -107,6 +117,7 @@ impl<'w> Draft<'w> {
             changes: Vec::new(),
             unplaced: Vec::new(),
             oversized: BTreeSet::new(),
+            sizes: sizes(view, policy),
         };
         draft.keep_to_themselves();
         for shard in &draft.shards {
@@ -240,9 +251,12 @@ impl<'w> Draft<'w> {
     }
 
     /// The targets that discovery lists and no shard holds, in no order.
-    pub(crate) fn homeless(&self) -> Vec<TargetIx> {
+    pub(crate) fn homeless(&self) -> Vec<Homeless> {
         let homeless = self.catalogue.homeless(self.replica).iter().copied();
-        homeless.filter(|target| self.number_of_holders(*target) == 0).collect()
+        homeless
+            .filter(|target| self.number_of_holders(*target) == 0)
+            .map(|target| Homeless { target, id: self.id(target), cost: self.cost(target) })
+            .collect()
     }
 
     /// The targets that are on the move, or held more than once, sorted by id.
@@ -284,10 +298,12 @@ impl<'w> Draft<'w> {
 
     /// Whether a target is larger than any shard may be filled.
     pub(crate) fn is_oversized(&self, target: TargetIx) -> bool {
-        let cost = self.cost(target);
-        let default = self.policy.budget(crate::world::OwnBudget::default()).fill();
-        let fits_a_new_one = (self.view.scalable || self.shards.is_empty()) && cost.fits(default);
-        !fits_a_new_one && !self.shards.iter().any(|shard| cost.fits(shard.budget.fill()))
+        self.exceeds_every_shard(self.cost(target))
+    }
+
+    /// Whether something is more than any shard may be filled with.
+    pub(crate) fn exceeds_every_shard(&self, cost: Cost) -> bool {
+        !self.sizes.iter().any(|fill| cost.fits(*fill))
     }
 
     /// Whether a target may share a shard with nothing else.
@@ -304,15 +320,20 @@ impl<'w> Draft<'w> {
             && self.standing(target) == Standing::Listed
     }
 
+    /// The shard where something goes best that is neither a suspect nor oversized.
+    pub(crate) fn best_shard_with_room(&self, cost: Cost) -> Option<ShardIx> {
+        self.rooms.best_for(cost)
+    }
+
     /// The shard where a target goes best: for one that is larger than a budget, or a suspect, the first that is empty.
     pub(crate) fn best_shard_for(&self, target: TargetIx) -> Option<ShardIx> {
         if self.is_suspect(target) {
             return self.next_empty_shard(0);
         }
-        self.rooms.best_for(self.cost(target)).or_else(|| {
-            let oversized = self.is_oversized(target);
-            if oversized { self.next_empty_shard(0) } else { None }
-        })
+        if self.is_oversized(target) {
+            return self.next_empty_shard(0);
+        }
+        self.best_shard_with_room(self.cost(target))
     }
 
     /// The first shard from a place on that is empty and open.
@@ -336,6 +357,19 @@ impl<'w> Draft<'w> {
     pub(crate) fn place(&mut self, target: TargetIx, to: ShardIx, why: PlaceReason) {
         self.put(target, to, Held { state: TargetState::Normal, scrapes: 0 });
         self.changes.push(Change::Place { target: self.id(target), to: self.shards[to].ordinal, why });
+    }
+
+    /// Gives a homeless target to a shard: the same, of which there may be a million in one round.
+    pub(crate) fn house(&mut self, homeless: Homeless, to: ShardIx, why: PlaceReason) {
+        let Homeless { target, id, cost } = homeless;
+        let held = Held { state: TargetState::Normal, scrapes: 0 };
+        self.pencil.write(target, std::iter::once(Holding { shard: to, held }).collect());
+        let shard = &mut self.shards[to];
+        shard.put(cost, None, held.state);
+        shard.gained.push(target);
+        shard.kept_to_itself |= why == PlaceReason::Isolated;
+        self.changes.push(Change::Place { target: id, to: shard.ordinal, why });
+        self.rooms.set(to, room_and_fit(&self.shards[to], self.aim));
     }
 
     /// Begins a move: the destination scrapes, and the source goes on.
@@ -435,6 +469,19 @@ impl<'w> Draft<'w> {
         }
         self.rooms.set(shard, room_and_fit(&self.shards[shard], self.aim));
     }
+}
+
+fn sizes(view: &ReplicaView, policy: &Policy) -> Vec<Cost> {
+    let mut own: Vec<OwnBudget> = Vec::new();
+    if view.scalable || view.shards.is_empty() {
+        own.push(OwnBudget::default());
+    }
+    for shard in view.shards.values() {
+        if !own.contains(&shard.budget) {
+            own.push(shard.budget);
+        }
+    }
+    own.into_iter().map(|own| policy.budget(own).fill()).collect()
 }
 
 fn room_and_fit(shard: &DraftShard<'_>, aim: Aim) -> Option<(Cost, Fit)> {

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 
 use crate::{
     catalogue::{Basis, TargetIx},
-    draft::{Draft, ShardIx, Wanting},
+    draft::{Draft, Homeless, ShardIx, Wanting},
     reason::{PlaceReason, Unplaced},
-    world::KnownLoad,
+    world::{KnownLoad, OwnBudget},
 };
 
 /// Places what has waited for its load for long enough and finds room.
@@ -16,23 +16,23 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
         return;
     }
     let (waiting, homeless): (Vec<_>, Vec<_>) =
-        draft.homeless().into_iter().partition(|target| waits_for_its_probe(draft, *target));
-    for target in waiting {
-        draft.leave_unplaced(target, Unplaced::LoadUnknown);
+        draft.homeless().into_iter().partition(|homeless| waits_for_its_probe(draft, homeless.target));
+    for homeless in waiting {
+        draft.leave_unplaced(homeless.target, Unplaced::LoadUnknown);
     }
     let mut empty_from = 0;
-    for target in largest_first(draft, homeless) {
-        match shard_for(draft, target, &mut empty_from) {
-            Some((shard, why)) => draft.place(target, shard, why),
-            None => draft.wanting.push(Wanting::Homeless(target)),
+    for homeless in largest_first(draft, homeless) {
+        match shard_for(draft, homeless, &mut empty_from) {
+            Some((shard, why)) => draft.house(homeless, shard, why),
+            None => draft.wanting.push(Wanting::Homeless(homeless.target)),
         }
     }
 }
 
 /// Leaves every target that no shard holds without one.
 pub(crate) fn leave_all_unplaced(draft: &mut Draft<'_>, why: Unplaced) {
-    for target in draft.homeless() {
-        draft.leave_unplaced(target, why);
+    for homeless in draft.homeless() {
+        draft.leave_unplaced(homeless.target, why);
     }
 }
 
@@ -51,24 +51,23 @@ fn waits_for_its_probe(draft: &Draft<'_>, target: TargetIx) -> bool {
     }
 }
 
-fn largest_first(draft: &Draft<'_>, targets: Vec<TargetIx>) -> Vec<TargetIx> {
-    let budget = draft.policy.budget(crate::world::OwnBudget::default()).whole();
-    let mut keyed: Vec<_> = targets
-        .into_iter()
-        .map(|target| (Reverse(draft.cost(target).share_of(budget)), draft.id(target), target))
-        .collect();
-    keyed.sort_unstable();
-    keyed.into_iter().map(|(_, _, target)| target).collect()
+fn largest_first(draft: &Draft<'_>, homeless: Vec<Homeless>) -> impl Iterator<Item = Homeless> + use<> {
+    let budget = draft.policy.budget(OwnBudget::default()).whole();
+    let keyed = homeless.into_iter().map(|homeless| (Reverse(homeless.cost.share_of(budget)), homeless.id, homeless));
+    let mut keyed: Vec<_> = keyed.collect();
+    keyed.sort_unstable_by_key(|(share, id, _)| (*share, *id));
+    keyed.into_iter().map(|(_, _, homeless)| homeless)
 }
 
 /// Where a target goes, and why there. The largest come first: those that are larger than a shard may be filled take
 /// the empty shards in order.
-fn shard_for(draft: &mut Draft<'_>, target: TargetIx, empty_from: &mut ShardIx) -> Option<(ShardIx, PlaceReason)> {
+fn shard_for(draft: &mut Draft<'_>, homeless: Homeless, empty_from: &mut ShardIx) -> Option<(ShardIx, PlaceReason)> {
+    let Homeless { target, cost, .. } = homeless;
     if draft.is_suspect(target) {
-        return Some((draft.best_shard_for(target)?, PlaceReason::Isolated));
+        return Some((draft.next_empty_shard(0)?, PlaceReason::Isolated));
     }
-    if !draft.is_oversized(target) {
-        return Some((draft.best_shard_for(target)?, draft.by_aim()));
+    if !draft.exceeds_every_shard(cost) {
+        return Some((draft.best_shard_with_room(cost)?, draft.by_aim()));
     }
     draft.note_oversized(target);
     let empty = draft.next_empty_shard(*empty_from);
