@@ -3,7 +3,11 @@
 //! what they must keep to at a million targets.
 //!
 //! `cargo bench -p narthex-planner --bench plan`
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench that cannot be set up has failed, and it prints")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot be set up has failed, and it prints"
+)]
 
 #[path = "plan/fleet.rs"]
 mod fleet;
@@ -37,7 +41,15 @@ fn main() {
     }
     println!(
         "{:>9} {:>6} {:>6}  {:>12} {:>9}  {:>12} {:>9}  {:>11} {:>11}  {:>12}",
-        "targets", "shards", "aim", "from nothing", "a target", "no shard yet", "a target", "100 changes", "of it read",
+        "targets",
+        "shards",
+        "aim",
+        "from nothing",
+        "a target",
+        "no shard yet",
+        "a target",
+        "100 changes",
+        "of it read",
         "bytes/target"
     );
     let mut largest = Figures::default();
@@ -183,6 +195,7 @@ fn memory_in_a_process_of_its_own(targets: u64) -> u64 {
 fn resident() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a bench measures its own process")]
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells what a process has");
-    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("the second field is a number");
+    let pages: u64 =
+        statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("the second field is a number");
     pages * 4096
 }

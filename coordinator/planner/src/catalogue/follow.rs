@@ -1,12 +1,13 @@
 //! How the catalogue follows the world: what differs is looked at, all else is left alone.
 
+use hashbrown::hash_table;
 use imbl::ordmap::DiffItem;
 use narthex_common::{assignment::TargetState, config::PromDuration, job::JobName, load::Load, target::TargetId};
 use smallvec::SmallVec;
 
 use super::{
     Book, Catalogue, ShardSums, TargetIx,
-    entry::{Basis, Entry, Holder},
+    entry::{Basis, Entry, Holder, Knows, Listing, Weight},
     hash_of,
     worklist::Worklist,
 };
@@ -92,10 +93,10 @@ impl Catalogue {
 
     fn list(&mut self, id: TargetId, job: &JobName, interval: PromDuration, probed: KnownLoad) {
         let target = self.place_or_new(id, job, interval);
-        let was_listed = self.entries[target.place()].listed.is_some();
+        let was_listed = self.entries[target.place()].is_listed();
         self.update(target, |entry| {
-            entry.listed = Some(probed);
-            entry.interval = interval;
+            entry.listing = probed.into();
+            entry.interval = millis(interval);
         });
         if !was_listed {
             self.add_to_homeless(target);
@@ -104,7 +105,7 @@ impl Catalogue {
 
     fn unlist(&mut self, id: TargetId) {
         let Some(target) = self.place_of(id) else { return };
-        self.update(target, |entry| entry.listed = None);
+        self.update(target, |entry| entry.listing = Listing::Unlisted);
         self.unlisted.add(target);
         self.drop_unless_used(target);
     }
@@ -140,8 +141,11 @@ impl Catalogue {
             state: held.state,
             scrapes: u8::try_from(held.scrapes).unwrap_or(u8::MAX),
             answers,
-            measured: held.load.is_some(),
-            load: held.load.or(held.planned),
+            knows: match (held.load, held.planned) {
+                (Some(load), _) => Knows::Measured(load.into()),
+                (None, Some(planned)) => Knows::Planned(planned.into()),
+                (None, None) => Knows::Nothing,
+            },
         };
         let before = self.position_of_holder(target, replica, shard);
         self.update(target, |entry| match before {
@@ -157,7 +161,7 @@ impl Catalogue {
         if entry.is_unsettled_in(holder.replica) {
             self.books[replica].unsettled.add(target);
         }
-        if entry.listed.is_none() {
+        if !entry.is_listed() {
             self.unlisted.add(target);
         }
     }
@@ -178,7 +182,7 @@ impl Catalogue {
 
     fn add_to_homeless(&mut self, target: TargetIx) {
         let entry = &self.entries[target.place()];
-        if entry.listed.is_some() {
+        if entry.is_listed() {
             for (replica, book) in self.books.iter_mut().enumerate() {
                 if !entry.is_held_in(narrow(replica)) {
                     book.homeless.add(target);
@@ -196,20 +200,20 @@ impl Catalogue {
     fn update(&mut self, target: TargetIx, change: impl FnOnce(&mut Entry)) {
         self.add_up(target, Cost::minus, |targets| targets - 1);
         let entry = &mut self.entries[target.place()];
-        let (load, basis) = (entry.load, entry.basis);
+        let (weight, basis) = (entry.weight, entry.basis);
         change(entry);
-        match entry.known_load() {
-            Some(known) => (entry.load, entry.basis) = known,
+        match entry.known_weight() {
+            Some(known) => (entry.weight, entry.basis) = known,
             None => {
                 let estimate = self.jobs.add_unmeasured(entry.job, target);
-                (entry.load, entry.basis) = planned_by(estimate);
+                (entry.weight, entry.basis) = planned_by(estimate);
             }
         }
-        let before = Some(load).filter(|_| basis == Basis::Measured);
-        let after = Some(entry.load).filter(|_| entry.basis == Basis::Measured);
+        let before = Some(weight).filter(|_| basis == Basis::Measured);
+        let after = Some(entry.weight).filter(|_| entry.basis == Basis::Measured);
         if before != after {
-            before.into_iter().for_each(|load| self.jobs.remove(entry.job, load));
-            after.into_iter().for_each(|load| self.jobs.add(entry.job, load));
+            before.into_iter().for_each(|weight| self.jobs.remove(entry.job, weight.into()));
+            after.into_iter().for_each(|weight| self.jobs.add(entry.job, weight.into()));
         }
         self.add_up(target, Cost::plus, |targets| targets + 1);
     }
@@ -232,28 +236,29 @@ impl Catalogue {
     }
 
     fn place_or_new(&mut self, id: TargetId, job: &JobName, interval: PromDuration) -> TargetIx {
-        if let Some(target) = self.place_of(id) {
-            return target;
-        }
+        let Self { entries, free, index, jobs, .. } = self;
+        let hash_at = |target: &TargetIx| hash_of(entries[target.place()].id);
+        let vacant = match index.0.entry(hash_of(id), |target| entries[target.place()].id == id, hash_at) {
+            hash_table::Entry::Occupied(known) => return *known.get(),
+            hash_table::Entry::Vacant(vacant) => vacant,
+        };
+        let new = TargetIx(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+        let target = free.pop().unwrap_or(new);
+        vacant.insert(target);
         let entry = Entry {
             id,
-            job: self.jobs.place_of(job),
-            interval,
-            listed: None,
+            job: jobs.place_of(job),
+            interval: millis(interval),
+            listing: Listing::Unlisted,
             holders: SmallVec::new(),
-            load: Load::ZERO,
+            weight: Weight::default(),
             basis: Basis::Nothing,
         };
-        let target = if let Some(target) = self.free.pop() {
-            self.entries[target.place()] = entry;
-            target
+        if target == new {
+            entries.push(entry);
         } else {
-            let target = TargetIx(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
-            self.entries.push(entry);
-            target
-        };
-        let entries = &self.entries;
-        self.index.0.insert_unique(hash_of(id), target, |target| hash_of(entries[target.place()].id));
+            entries[target.place()] = entry;
+        }
         target
     }
 
@@ -263,7 +268,7 @@ impl Catalogue {
             return;
         }
         if entry.basis == Basis::Measured {
-            self.jobs.remove(entry.job, entry.load);
+            self.jobs.remove(entry.job, entry.weight.into());
         }
         if let Ok(found) = self.index.0.find_entry(hash_of(entry.id), |other| *other == target) {
             found.remove();
@@ -276,12 +281,12 @@ impl Catalogue {
         let entries = &self.entries;
         let is_unmeasured = |target: TargetIx, job| {
             let entry = &entries[target.place()];
-            entry.job == job && entry.is_in_use() && entry.known_load().is_none()
+            entry.job == job && entry.is_in_use() && entry.known_weight().is_none()
         };
         for (target, estimate) in self.jobs.estimate(is_unmeasured) {
             self.add_up(target, Cost::minus, |targets| targets - 1);
             let entry = &mut self.entries[target.place()];
-            (entry.load, entry.basis) = planned_by(estimate);
+            (entry.weight, entry.basis) = planned_by(estimate);
             self.add_up(target, Cost::plus, |targets| targets + 1);
         }
     }
@@ -290,13 +295,13 @@ impl Catalogue {
         let entries = &self.entries;
         self.unlisted.retain(|target| {
             let entry = &entries[target.place()];
-            entry.listed.is_none() && entry.is_in_use()
+            !entry.is_listed() && entry.is_in_use()
         });
         for (replica, book) in self.books.iter_mut().enumerate() {
             let replica = narrow(replica);
             book.homeless.retain(|target| {
                 let entry = &entries[target.place()];
-                entry.listed.is_some() && !entry.is_held_in(replica)
+                entry.is_listed() && !entry.is_held_in(replica)
             });
             book.unsettled.retain(|target| entries[target.place()].is_unsettled_in(replica));
         }
@@ -328,8 +333,12 @@ fn targets_of<'w>(shard: &'w ShardView, nothing: &'w TargetMap<HeldTarget>) -> &
     }
 }
 
-fn planned_by(estimate: Option<Load>) -> (Load, Basis) {
-    estimate.map_or((Load::ZERO, Basis::Nothing), |load| (load, Basis::Estimated))
+fn planned_by(estimate: Option<Load>) -> (Weight, Basis) {
+    estimate.map_or((Weight::default(), Basis::Nothing), |load| (load.into(), Basis::Estimated))
+}
+
+fn millis(interval: PromDuration) -> u32 {
+    u32::try_from(interval.0).unwrap_or(u32::MAX)
 }
 
 fn narrow(replica: usize) -> u16 {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use hashbrown::{HashTable, hash_table};
 use narthex_common::{job::JobName, load::Load};
+use twox_hash::XxHash64;
 
 use super::{TargetIx, entry::JobIx, estimate::Distribution, worklist::Worklist};
 use crate::world::JobView;
@@ -11,15 +13,16 @@ use crate::world::JobView;
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     jobs: Vec<Job>,
-    places: BTreeMap<JobName, JobIx>,
+    places: HashTable<JobIx>,
     /// The loads of all targets.
     all: Distribution,
     /// Whether a load has changed since the estimates were made.
     changed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Job {
+    name: JobName,
     /// Whether it is in the config, and has not answered.
     undiscovered: bool,
     loads: Distribution,
@@ -29,15 +32,30 @@ struct Job {
     estimate: Option<Load>,
 }
 
+impl Job {
+    fn of(name: JobName) -> Self {
+        let (loads, unmeasured) = (Distribution::default(), Worklist::default());
+        Self { name, undiscovered: false, loads, unmeasured, estimate: None }
+    }
+}
+
+fn hash_of(name: &JobName) -> u64 {
+    XxHash64::oneshot(0, name.as_str().as_bytes())
+}
+
 impl Jobs {
     pub(super) fn place_of(&mut self, name: &JobName) -> JobIx {
-        if let Some(&job) = self.places.get(name) {
-            return job;
+        let Self { jobs, places, .. } = self;
+        let hash_at = |JobIx(job): &JobIx| hash_of(&jobs[*job as usize].name);
+        match places.entry(hash_of(name), |JobIx(job)| jobs[*job as usize].name == *name, hash_at) {
+            hash_table::Entry::Occupied(known) => *known.get(),
+            hash_table::Entry::Vacant(vacant) => {
+                let job = JobIx(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+                vacant.insert(job);
+                jobs.push(Job::of(name.clone()));
+                job
+            }
         }
-        let job = JobIx(u32::try_from(self.jobs.len()).unwrap_or(u32::MAX));
-        self.jobs.push(Job::default());
-        self.places.insert(name.clone(), job);
-        job
     }
 
     /// Takes over what discovery says of the jobs of the config.

@@ -20,16 +20,13 @@ use narthex_common::{
     target::TargetId,
 };
 
-pub(crate) use self::entry::{Basis, Standing};
+pub(crate) use self::entry::{Basis, Listing, Standing};
 use self::{
     entry::{Entry, Holder},
     jobs::Jobs,
     worklist::Worklist,
 };
-use crate::{
-    cost::Cost,
-    world::{KnownLoad, World},
-};
+use crate::{cost::Cost, world::World};
 
 /// All targets, listed or held.
 #[derive(Debug, Default)]
@@ -114,21 +111,21 @@ impl Catalogue {
     }
 
     pub(crate) fn load(&self, target: TargetIx) -> Load {
-        self.entry(target).load
+        self.entry(target).weight.into()
     }
 
     pub(crate) fn basis(&self, target: TargetIx) -> Basis {
         self.entry(target).basis
     }
 
-    /// What probes know of a target that is listed.
-    pub(crate) fn listed(&self, target: TargetIx) -> Option<KnownLoad> {
-        self.entry(target).listed
+    /// Whether discovery lists a target, and what probes know of it.
+    pub(crate) fn listing(&self, target: TargetIx) -> Listing {
+        self.entry(target).listing
     }
 
     pub(crate) fn standing(&self, target: TargetIx) -> Standing {
         let entry = self.entry(target);
-        if entry.listed.is_some() {
+        if entry.is_listed() {
             Standing::Listed
         } else if self.jobs.is_undiscovered(entry.job) {
             Standing::Kept

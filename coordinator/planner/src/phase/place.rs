@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 
 use crate::{
-    catalogue::{Basis, TargetIx},
+    catalogue::{Basis, Listing, TargetIx},
     draft::{Draft, Homeless, ShardIx, Wanting},
     reason::{PlaceReason, Unplaced},
-    world::{KnownLoad, OwnBudget},
+    world::OwnBudget,
 };
 
 /// Places what has waited for its load for long enough and finds room.
@@ -38,9 +38,9 @@ pub(crate) fn leave_all_unplaced(draft: &mut Draft<'_>, why: Unplaced) {
 
 /// Whether a probe may still tell what a target weighs, or nobody can say yet what it may weigh.
 fn waits_for_its_probe(draft: &Draft<'_>, target: TargetIx) -> bool {
-    match draft.catalogue().listed(target) {
-        Some(KnownLoad::Measured(_) | KnownLoad::ProbeFailed { .. }) | None => false,
-        Some(KnownLoad::Unknown) => match draft.catalogue().basis(target) {
+    match draft.catalogue().listing(target) {
+        Listing::Probed(_) | Listing::ProbeFailed | Listing::Unlisted => false,
+        Listing::NotProbed => match draft.catalogue().basis(target) {
             Basis::Measured | Basis::Planned => false,
             Basis::Nothing => true,
             Basis::Estimated => {
