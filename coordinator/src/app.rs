@@ -29,6 +29,7 @@ use crate::{
     provider::{LocalProvider, LocalSettings, Provider, StaticProvider},
     reload::ConfigFile,
     round::Rounds,
+    simulate,
     status::{self, ApiState, RoundMetrics},
 };
 
@@ -41,6 +42,10 @@ pub async fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Some(Command::Check(command)) => return check::run(command).await,
         Some(Command::Status(args)) => status::print(&args).await,
+        Some(Command::Simulate(args)) => match simulate::run(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         None => run(cli.run).await,
     };
     match result {

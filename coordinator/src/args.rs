@@ -28,6 +28,53 @@ pub enum Command {
     Check(CheckCommand),
     /// Shows the shards of a running coordinator: how many targets and series each has.
     Status(StatusArgs),
+    /// Runs the planner against a made-up fleet on a made-up clock, or against a saved world; nothing real is asked or
+    /// changed.
+    ///
+    /// A scenario says what there is, what happens and what must come out; the exit code is 1 when something else does.
+    /// `examples/simulate` has many. Shows what a policy would do before you set it.
+    Simulate(SimulateArgs),
+}
+
+/// What to simulate.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// A scenario: targets, shards, policy, events, and what is expected.
+    #[arg(long, value_name = "FILE", required_unless_present = "world", conflicts_with_all = ["world", "policy"])]
+    pub scenario: Option<PathBuf>,
+    /// A world, as `GET /debug/world` of a coordinator returns it: prints the plan for it, or with --rounds goes on from
+    /// there.
+    #[arg(long, value_name = "FILE")]
+    pub world: Option<PathBuf>,
+    /// The policy for a saved world, as the `policy` of a scenario is written; the defaults unless given.
+    #[arg(long, value_name = "FILE", requires = "world")]
+    pub policy: Option<PathBuf>,
+    /// How many rounds; as many as the scenario says unless given.
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u32>,
+    /// How far the rounds that go on from a saved world are apart. A scenario says so itself.
+    #[arg(long, default_value = "10s", value_parser = prom_interval, value_name = "DURATION", conflicts_with = "scenario")]
+    pub interval: PromDuration,
+    /// Where chance is drawn from; what the scenario says unless given.
+    #[arg(long, value_name = "N", requires = "scenario")]
+    pub seed: Option<u64>,
+    /// In which rounds the plan's invariants are checked; in all, or above 50,000 targets in every tenth, unless given.
+    #[arg(long = "check-invariants", value_enum, value_name = "WHEN")]
+    pub check_invariants: Option<InvariantChecks>,
+    /// How to print: a table for people, JSON for programs.
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
+}
+
+/// In which rounds a simulation checks invariants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InvariantChecks {
+    /// In all of them.
+    All,
+    /// In every tenth.
+    Sampled,
+    /// In none.
+    Off,
 }
 
 /// Which coordinator to ask.
@@ -218,6 +265,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn interval(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|interval| if interval.is_zero() { Err("it must be above 0".into()) } else { Ok(interval) })
+}
+
+fn prom_interval(text: &str) -> Result<PromDuration, String> {
+    interval(text)?;
+    text.parse::<PromDuration>().map_err(|error| error.to_string())
 }
 
 fn ports(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {

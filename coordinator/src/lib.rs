@@ -14,4 +14,5 @@ pub mod probe;
 pub mod provider;
 pub mod reload;
 pub mod round;
+pub mod simulate;
 pub mod status;
