@@ -1,12 +1,10 @@
 //! Wiring: which stage feeds which.
 
-use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use narthex_common::{
-    config::Config, load::Series, report::TargetReport, semantics::PrometheusVersion, target::TargetId,
-};
-use narthex_planner::{Policy, policy, world::Seen};
+use narthex_common::{config::Config, load::Series, semantics::PrometheusVersion};
+use narthex_planner::{Policy, policy};
 use narthex_runtime::{
     admin::{self, Readiness},
     clock,
@@ -21,14 +19,15 @@ use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::{
+    apply::Teller,
     args::{Cli, Command, LogFormat, RunArgs, ShardType},
     check,
     discover::{self, Discovered, DiscoveryManager},
-    observe::{HttpShardClient, Observed, Observer, ShardClient},
+    observe::{HttpShardClient, Observer, ShardClient},
     probe::ProbeManager,
     provider::{LocalProvider, LocalSettings, Provider, StaticProvider},
     reload::ConfigFile,
-    round::Rounds,
+    round::{Rounds, Rules},
     simulate,
     status::{self, ApiState, RoundMetrics},
 };
@@ -73,7 +72,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         },
     )?;
     let version = args.prometheus_version;
-    let policy = policy(&args)?;
+    let rules = rules(&args)?;
     let config = Arc::new(load_config(&args.config_file, version)?);
     let listener = listen(&args.web_address, "--web.address").await?;
     let shutdown = Shutdown::on_signals().context("listen to signals")?;
@@ -111,12 +110,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     info!(address = %args.web_address, jobs = config.jobs.len(), "the coordinator is up");
 
     let observer = Observer::new(Arc::clone(&client), SHARD_TIMEOUT);
-    let mut rounds = Rounds::new(provider, client, observer, policy);
+    let mut rounds = Rounds::new(provider, observer, Teller::new(client, SHARD_TIMEOUT), rules);
     let ended = shutdown.clone().wait();
     tokio::pin!(ended);
     tokio::select! {
         // After a restart the shards know what their targets weigh: none of these is probed.
-        found = rounds.look(clock::now()) => drop(known.send_replace(Some(Arc::new(known_to_shards(&found))))),
+        found = rounds.look(clock::now()) => drop(known.send_replace(found)),
         () = &mut ended => {}
     }
     tokio::select! {
@@ -134,10 +133,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         let (discovered, probed) = (Arc::clone(&discovered.borrow()), Arc::clone(&probed.borrow()));
         let snapshot = rounds.run(discovered, probed, clock::now()).await;
         metrics.show(&snapshot);
-        if !snapshot.observed.replicas.is_empty() {
-            // Otherwise the provider could not list the shards. They know what they knew; nothing is probed for that.
-            known.send_replace(Some(Arc::new(known_to_shards(&snapshot.observed))));
-        }
+        known.send_if_modified(|known| {
+            let measured = rounds.measured();
+            let differs = *known != measured;
+            *known = measured;
+            differs
+        });
         publish.send_replace(Some(Arc::new(snapshot)));
         readiness.send_replace(Readiness::Ready);
     }
@@ -159,7 +160,7 @@ pub fn load_config(path: &std::path::Path, version: PrometheusVersion) -> anyhow
     Ok(config)
 }
 
-fn policy(args: &RunArgs) -> anyhow::Result<Policy> {
+fn rules(args: &RunArgs) -> anyhow::Result<Rules> {
     let shard = &args.shard;
     let settings = policy::Settings {
         max_series: Series(shard.max_series),
@@ -168,7 +169,9 @@ fn policy(args: &RunArgs) -> anyhow::Result<Policy> {
         max_idle_time: Some(shard.max_idle_time).filter(|time| !time.is_zero()),
         ..policy::Settings::default()
     };
-    Policy::new(settings).context("the flags --shard.* contradict each other")
+    let policy = Policy::new(settings).context("the flags --shard.* contradict each other")?;
+    let max_process_series = Some(Series(shard.max_process_series)).filter(|series| series.0 > 0);
+    Ok(Rules::new(policy, max_process_series))
 }
 
 fn local_settings(args: &RunArgs) -> anyhow::Result<LocalSettings> {
@@ -211,20 +214,6 @@ async fn first_answers(
 
 fn silent_jobs(discovered: &Discovered) -> Vec<String> {
     discovered.jobs.iter().filter(|(_, found)| !found.discovered).map(|(job, _)| job.to_string()).collect()
-}
-
-/// Targets that need no probe, because a shard that scrapes them says what they weigh.
-fn known_to_shards(observed: &Observed) -> BTreeSet<TargetId> {
-    let shards = observed.replicas.iter().flat_map(|replica| &replica.shards);
-    shards
-        .filter_map(|shard| match &shard.seen {
-            Seen::Never => None,
-            Seen::Stale { last, .. } | Seen::Fresh(last) => Some(last),
-        })
-        .flat_map(|state| state.targets.values())
-        .filter(|report: &&TargetReport| report.load.is_some())
-        .map(|report| report.id)
-        .collect()
 }
 
 async fn serve(listener: TcpListener, api: axum::Router, shutdown: Shutdown) -> anyhow::Result<()> {

@@ -1,5 +1,8 @@
 //! One round: look, plan, apply, publish.
 
+mod keeper;
+mod planning;
+mod rules;
 mod silent;
 #[cfg(test)]
 mod tests;
@@ -7,19 +10,32 @@ mod unplaced;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use narthex_common::{fingerprint::Fingerprint, time::Timestamp};
+use narthex_common::{config::PromDuration, fingerprint::Fingerprint, target::Target, time::Timestamp};
 use narthex_planner::{
-    Plan, Policy, World,
-    world::{JobView, KnownLoad, ReplicaView, TargetView},
+    Plan,
+    world::{KnownLoad, TargetView},
+};
+#[cfg(test)]
+use narthex_planner::{
+    World,
+    world::{JobView, ReplicaView},
 };
 use tracing::{debug, info, warn};
 
-use self::{silent::SilentShards, unplaced::UnplacedTargets};
+pub use self::rules::Rules;
+use self::{
+    planning::{Input, Planned, Planning},
+    rules::InForce,
+    silent::SilentShards,
+    unplaced::UnplacedTargets,
+};
+#[cfg(test)]
+use crate::discover::ActiveTarget;
 use crate::{
-    apply::{self, Reloads},
+    apply::{self, Reloads, Teller},
     discover::Discovered,
-    observe::{Observed, Observer, ShardClient, world_replicas},
-    probe::Probed,
+    observe::Observer,
+    probe::{Measured, Probed},
     provider::Provider,
     status::{History, Snapshot},
 };
@@ -27,9 +43,11 @@ use crate::{
 /// Runs rounds. It remembers nothing that matters: what a shard scrapes is the truth of its sidecar.
 pub struct Rounds {
     provider: Arc<dyn Provider>,
-    client: Arc<dyn ShardClient>,
     observer: Observer,
-    policy: Policy,
+    teller: Teller,
+    rules: Rules,
+    in_force: Option<InForce>,
+    planning: Planning,
     /// Errors of the last round: one that goes on is logged once.
     last_errors: Vec<String>,
     silent: SilentShards,
@@ -41,12 +59,14 @@ pub struct Rounds {
 impl Rounds {
     /// Rounds over the shards of a provider.
     #[must_use]
-    pub fn new(provider: Arc<dyn Provider>, client: Arc<dyn ShardClient>, observer: Observer, policy: Policy) -> Self {
+    pub fn new(provider: Arc<dyn Provider>, observer: Observer, teller: Teller, rules: Rules) -> Self {
         Self {
             provider,
-            client,
             observer,
-            policy,
+            teller,
+            rules,
+            in_force: None,
+            planning: Planning::default(),
             last_errors: Vec::new(),
             silent: SilentShards::default(),
             reloads: Reloads::default(),
@@ -55,32 +75,43 @@ impl Rounds {
         }
     }
 
-    /// Asks the shards what they do, and changes nothing.
-    pub async fn look(&mut self, now: Timestamp) -> Observed {
+    /// Asks the shards what they do, and changes nothing. Says which targets' loads they know.
+    pub async fn look(&mut self, now: Timestamp) -> Measured {
         // A provider that cannot list them says so again in the first round, which reports it.
         let replicas = self.provider.replicas().await.unwrap_or_default();
-        self.observer.observe(replicas, now).await
+        let observed = self.observer.observe(replicas, now).await;
+        Some(self.planning.look(&observed).unwrap_or_default())
+    }
+
+    /// The targets whose loads shards know.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        self.planning.measured()
     }
 
     /// Runs one round.
     pub async fn run(&mut self, discovered: Arc<Discovered>, probed: Arc<Probed>, now: Timestamp) -> Snapshot {
         let began = Instant::now();
+        let in_force = InForce::under(&discovered.config, &self.rules, self.in_force.take());
+        let InForce { fingerprint: config, policy, .. } = self.in_force.insert(in_force).clone();
         let mut errors = Vec::new();
-        let config = discovered.config.fingerprint();
         let replicas = self.provider.replicas().await.unwrap_or_else(|error| {
             errors.push(format!("cannot list the shards, so nothing is planned in this round: {error:#}"));
             Vec::new()
         });
+        let late = self.teller.ended();
+        self.observer.expect(&late);
+        errors.extend(late.errors);
+        let under_way = self.teller.under_way().clone();
         let observed = Arc::new(self.observer.observe(replicas, now).await);
-        let world = world(now, &discovered, &probed, world_replicas(&observed, config));
-        let planning = Instant::now();
-        let plan = narthex_planner::plan(&world, &self.policy);
-        let planning = planning.elapsed();
+        let (d, p, o) = (Arc::clone(&discovered), Arc::clone(&probed), Arc::clone(&observed));
+        let input = Input { now, config, discovered: d, probed: p, observed: o, under_way, policy: policy.clone() };
+        let Planned { world, plan, took: planning } = self.planning.plan(input).await;
         log_changes(&plan);
         self.history.record(&world, &plan);
         let reloads = self.reloads.due(&observed, config, now);
         let changes = apply::changes(&observed, &world, &plan, config, &discovered);
-        let applied = apply::apply(&*self.client, &*self.provider, &observed, &plan, &reloads, changes).await;
+        let applied = apply::apply(&mut self.teller, &*self.provider, &observed, &plan, &reloads, changes).await;
         self.observer.expect(&applied);
         errors.extend(applied.errors);
         for error in errors.iter().filter(|error| !self.last_errors.contains(error)) {
@@ -89,7 +120,7 @@ impl Rounds {
         self.last_errors.clone_from(&errors);
         errors.extend(self.silent.look(&observed));
         errors.extend(self.unplaced.look(&plan));
-        let (took, policy, history) = (began.elapsed(), self.policy.clone(), self.history.clone());
+        let (took, history) = (began.elapsed(), self.history.clone());
         Snapshot { at: now, took, planning, config, discovered, probed, observed, world, policy, plan, history, errors }
     }
 }
@@ -109,36 +140,31 @@ fn log_changes(plan: &Plan) {
     }
 }
 
-/// The planner's input, from what every stage knows.
-#[must_use]
-pub fn world(now: Timestamp, discovered: &Discovered, probed: &Probed, replicas: Vec<ReplicaView>) -> World {
+/// The planner's input from nothing. A round has most of it already, see [`keeper::WorldKeeper`], which must come to the
+/// same.
+#[cfg(test)]
+pub(crate) fn world(now: Timestamp, discovered: &Discovered, probed: &Probed, replicas: Vec<ReplicaView>) -> World {
+    let active = discovered.jobs.values().flat_map(|found| &found.active);
+    let targets = active.map(|(id, ActiveTarget { target, .. })| {
+        (*id, target_view(target, now, probed.get(id).copied().unwrap_or(KnownLoad::Unknown)))
+    });
     World {
         now,
         seed: seed(discovered.config.fingerprint()),
-        jobs: discovered
-            .jobs
-            .iter()
-            .map(|(job, found)| (job.clone(), JobView { discovered: found.discovered }))
-            .collect(),
-        targets: discovered
-            .jobs
-            .iter()
-            .flat_map(|(job, found)| found.active.iter().map(move |(id, active)| (*id, job, active)))
-            .map(|(id, job, active)| {
-                let probed = probed.get(&id).copied().unwrap_or(KnownLoad::Unknown);
-                (
-                    id,
-                    TargetView {
-                        job: job.clone(),
-                        interval: active.target.interval().unwrap_or_default(),
-                        since: now,
-                        probed,
-                    },
-                )
-            })
-            .collect(),
+        jobs: discovered.jobs.iter().map(|(job, t)| (job.clone(), JobView { discovered: t.discovered })).collect(),
+        targets: targets.collect(),
         replicas,
     }
+}
+
+/// A target as the planner sees it.
+fn target_view(target: &Target, since: Timestamp, probed: KnownLoad) -> TargetView {
+    TargetView { job: target.job.clone(), interval: scrape_interval(target), since, probed }
+}
+
+/// How often a target is scraped. Its labels always say so, unless it was made by hand.
+pub(crate) fn scrape_interval(target: &Target) -> PromDuration {
+    target.interval().unwrap_or(PromDuration::from_secs(60))
 }
 
 /// Ties are broken alike in every round and after every restart, and differently under another config.

@@ -31,8 +31,8 @@ pub(super) fn load(path: &Path, files: &dyn Files, version: PrometheusVersion) -
         }
     }
     let jobs = jobs.jobs;
-    let external_labels = main.global.external_labels;
-    Ok(Config { path: path.to_owned(), text, root, jobs, external_labels })
+    let Global { scrape_interval, external_labels, .. } = main.global;
+    Ok(Config { path: path.to_owned(), text, root, jobs, external_labels, scrape_interval })
 }
 
 fn read_file(path: &Path, files: &dyn Files) -> Result<(String, Node), ConfigError> {

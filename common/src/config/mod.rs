@@ -54,6 +54,8 @@ pub struct Config {
     pub jobs: Vec<ScrapeConfig>,
     /// `global.external_labels` as written, before expansion.
     pub external_labels: BTreeMap<String, String>,
+    /// `global.scrape_interval`, or its default.
+    pub scrape_interval: PromDuration,
 }
 
 /// Says which config it is, not what is in it: its text may hold secrets.

@@ -12,7 +12,7 @@ use narthex_planner::{Plan, ShardPlan, World, plan::PlannedTarget, world::Seen};
 use super::ShardChange;
 use crate::{
     discover::Discovered,
-    observe::{Observed, ObservedShard, ShardState},
+    observe::{Observed, ObservedShard, ShardState, known},
 };
 
 /// What each shard is told so that it becomes what the plan for `world` wants.
@@ -110,13 +110,5 @@ impl Bodies<'_> {
     fn held(&self, id: TargetId) -> Option<&Target> {
         let shards = self.observed.replicas.iter().flat_map(|replica| &replica.shards);
         shards.filter_map(known).find_map(|state| state.assignment.targets.get(&id)).map(|assigned| &assigned.target)
-    }
-}
-
-/// What a shard said last, in this round or before.
-fn known(shard: &ObservedShard) -> Option<&ShardState> {
-    match &shard.seen {
-        Seen::Never => None,
-        Seen::Stale { last: state, .. } | Seen::Fresh(state) => Some(state),
     }
 }

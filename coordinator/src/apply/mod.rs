@@ -7,23 +7,24 @@
 
 mod changes;
 mod reloads;
+mod tell;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use futures_util::stream::{self, StreamExt as _};
 use narthex_common::{assignment::AssignmentUpdate, shard::ReplicaId};
 use narthex_planner::Plan;
 use tracing::info;
 use url::Url;
 
-pub use self::{changes::changes, reloads::Reloads};
+pub use self::{
+    changes::changes,
+    reloads::Reloads,
+    tell::{Teller, Told, UnderWay},
+};
 use crate::{
-    observe::{Observed, ObservedShard, Refused, ShardClient},
+    observe::Observed,
     provider::{Provider, ShardAddress},
 };
-
-/// Shards told at once; see how many are asked at once.
-const TOLD_AT_ONCE: usize = 128;
 
 /// What one shard is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,79 +41,35 @@ pub struct ShardChange {
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
     /// The changes that shards have taken.
-    pub taken: Vec<ShardChange>,
+    pub taken: Vec<Arc<ShardChange>>,
     /// What failed and what that means, one line each. The next round sees what is, and plans again.
     pub errors: Vec<String>,
 }
 
 /// Tells the shards and the provider: puts every change at once, reloads the shards whose turn it is, and asks for the
-/// number of shards that the plan wants.
+/// number of shards that the plan wants. Shards that take too long are not waited for, see [`Teller`].
 pub async fn apply(
-    client: &dyn ShardClient,
+    teller: &mut Teller,
     provider: &dyn Provider,
     observed: &Observed,
     plan: &Plan,
     reloads: &BTreeSet<Url>,
     changes: Vec<ShardChange>,
 ) -> Applied {
-    let mut applied = Applied::default();
-    put_all(client, changes, &mut applied).await;
-    reload_all(client, observed, reloads, &mut applied).await;
-    scale_all(provider, observed, plan, &mut applied).await;
+    let changes = changes.into_iter().map(|change| Told::Assignment(Arc::new(change)));
+    let shards = observed.replicas.iter().flat_map(|r| r.shards.iter().map(|shard| (&r.id, &shard.address)));
+    let reloads = shards
+        .filter(|(_, address)| reloads.contains(&address.url))
+        .map(|(replica, address)| Told::Reload { replica: replica.clone(), address: address.clone() });
+    let told: BTreeSet<Url> = changes.chain(reloads).filter_map(|told| teller.tell(told)).collect();
+    let mut errors = Vec::new();
+    scale_all(provider, observed, plan, &mut errors).await;
+    let mut applied = teller.settle(&told).await;
+    applied.errors.extend(errors);
     applied
 }
 
-async fn put_all(client: &dyn ShardClient, changes: Vec<ShardChange>, applied: &mut Applied) {
-    let puts: Vec<_> = changes
-        .into_iter()
-        .map(|change| async move {
-            let answer = client.put_assignment(&change.address.url, &change.update).await;
-            (change, answer)
-        })
-        .collect();
-    let answers: Vec<_> = stream::iter(puts).buffered(TOLD_AT_ONCE).collect().await;
-    for (change, answer) in answers {
-        let (replica, shard) = (&change.replica, &change.address.id);
-        match answer {
-            Ok(()) => {
-                let AssignmentUpdate { revision, put, remove, .. } = &change.update;
-                info!(%replica, %shard, revision = revision.0, put = put.len(), removed = remove.len(), "assigned");
-                applied.taken.push(change);
-            }
-            Err(error) if error.is::<Refused>() => applied.errors.push(format!(
-                "assign targets to {shard} of {replica}, which has changed since it was asked: {error:#}; looking again \
-                 next round"
-            )),
-            Err(error) => applied.errors.push(format!(
-                "assign targets to {shard} of {replica}: {error:#}; it goes on with those it has"
-            )),
-        }
-    }
-}
-
-/// Tells every shard that runs another config to read it again: it is the same file, read at another time.
-async fn reload_all(client: &dyn ShardClient, observed: &Observed, reloads: &BTreeSet<Url>, applied: &mut Applied) {
-    let reloads: Vec<_> = observed
-        .replicas
-        .iter()
-        .flat_map(|replica| replica.shards.iter().map(|shard| (&replica.id, shard)))
-        .filter(|(_, shard)| reloads.contains(&shard.address.url))
-        .map(|(replica, shard)| async move { (replica, shard, client.reload(&shard.address.url).await) })
-        .collect();
-    let answers: Vec<_> = stream::iter(reloads).buffered(TOLD_AT_ONCE).collect().await;
-    for (replica, ObservedShard { address, .. }, answer) in answers {
-        let shard = &address.id;
-        match answer {
-            Ok(()) => info!(%replica, %shard, "told to read the config again, it runs another one"),
-            Err(error) => applied.errors.push(format!(
-                "reload {shard} of {replica}, which runs another config: {error:#}; it goes on with the one it has and \
-                 gets no new targets"
-            )),
-        }
-    }
-}
-
-async fn scale_all(provider: &dyn Provider, observed: &Observed, plan: &Plan, applied: &mut Applied) {
+async fn scale_all(provider: &dyn Provider, observed: &Observed, plan: &Plan, errors: &mut Vec<String>) {
     for replica in &observed.replicas {
         let Some(planned) = plan.replicas.get(&replica.id) else { continue };
         let (from, to) = (replica.wanted_shards, planned.wanted_shards);
@@ -122,9 +79,9 @@ async fn scale_all(provider: &dyn Provider, observed: &Observed, plan: &Plan, ap
         let replica = &replica.id;
         match provider.scale(replica, to).await {
             Ok(()) => info!(%replica, from, to, "number of shards asked for"),
-            Err(error) => applied
-                .errors
-                .push(format!("scale {replica} from {from} to {to} shards: {error:#}; trying again next round")),
+            Err(error) => {
+                errors.push(format!("scale {replica} from {from} to {to} shards: {error:#}; trying again next round"));
+            }
         }
     }
 }

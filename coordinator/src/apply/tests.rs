@@ -23,7 +23,7 @@ use super::*;
 use crate::{
     discover::{ActiveTarget, Discovered, JobTargets},
     observe::{
-        Observer,
+        Observer, ShardClient,
         fake::{Asked, FakeShard, Fleet, Link},
     },
     probe::Probed,
@@ -39,6 +39,7 @@ const HEAVY: Load = Load { exposed: Series(9_000), kept: Series(8_000) };
 struct Coordinator {
     fleet: Arc<Fleet>,
     observer: Observer,
+    teller: Teller,
     discovered: Discovered,
     reloads: Reloads,
 }
@@ -106,7 +107,8 @@ fn plan(observed: &Observed, wanted: &Wanted<'_>) -> Plan {
 impl Coordinator {
     fn new(fleet: &Arc<Fleet>, instances: &[&str]) -> Self {
         let observer = Observer::new(Arc::clone(fleet) as Arc<dyn ShardClient>, Duration::from_secs(5));
-        Self { fleet: Arc::clone(fleet), observer, discovered: listed(instances), reloads: Reloads::default() }
+        let teller = Teller::new(Arc::clone(fleet) as Arc<dyn ShardClient>, Duration::from_secs(5));
+        Self { fleet: Arc::clone(fleet), observer, teller, discovered: listed(instances), reloads: Reloads::default() }
     }
 
     async fn look(&mut self) -> Observed {
@@ -125,7 +127,7 @@ impl Coordinator {
         let plan = plan(observed, wanted);
         let changes = self.changes(observed, &plan, CONFIG);
         let reloads = self.reloads.due(observed, CONFIG, NOW);
-        let applied = apply(&*self.fleet, &*self.fleet, observed, &plan, &reloads, changes).await;
+        let applied = apply(&mut self.teller, &*self.fleet, observed, &plan, &reloads, changes).await;
         self.observer.expect(&applied);
         (applied, self.fleet.asked())
     }
@@ -254,7 +256,7 @@ async fn a_new_config_reaches_shards_that_scrape_and_leaves_empty_ones_alone() {
     let observed = coordinator.look().await;
     let first = plan(&observed, wanted);
     let changes = coordinator.changes(&observed, &first, old);
-    apply(&*fleet, &*fleet, &observed, &first, &BTreeSet::new(), changes).await;
+    apply(&mut coordinator.teller, &*fleet, &observed, &first, &BTreeSet::new(), changes).await;
 
     fleet.set_config(CONFIG);
     coordinator.round(wanted).await;

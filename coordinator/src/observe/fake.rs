@@ -17,6 +17,7 @@ use narthex_common::{
     target::TargetId,
     time::Timestamp,
 };
+use narthex_planner::world::OwnBudget;
 use url::Url;
 
 use super::{Refused, ShardClient};
@@ -68,6 +69,8 @@ pub(crate) enum Link {
     Refused,
     /// Requests are never answered.
     Hangs,
+    /// Reports are answered; what it is told to do is not before the link is another one.
+    Busy,
 }
 
 impl Fleet {
@@ -122,12 +125,27 @@ impl Fleet {
         let answer = match shards.iter_mut().find(|(n, _)| address(**n).url == *url) {
             None => Err(anyhow::anyhow!("no route to host")),
             Some((_, shard)) => match shard.link {
-                Link::Up => act(shard, asked, *config),
+                Link::Up | Link::Busy => act(shard, asked, *config),
                 Link::Refused => Err(anyhow::anyhow!("connection refused")),
                 Link::Hangs => return future::pending().boxed(),
             },
         };
         future::ready(answer).boxed()
+    }
+
+    /// Does what is asked of a shard once it is not busy.
+    fn ask_when_free<'a>(
+        &'a self,
+        url: &'a Url,
+        act: impl FnOnce(&mut FakeShard, Fingerprint) -> anyhow::Result<()> + Send + 'a,
+    ) -> BoxFuture<'a, anyhow::Result<()>> {
+        let is_busy = || self.state().shards.iter().any(|(n, s)| address(*n).url == *url && s.link == Link::Busy);
+        Box::pin(async move {
+            while is_busy() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            self.ask(url, |shard, _, config| act(shard, config)).await
+        })
     }
 }
 
@@ -137,6 +155,7 @@ fn address(ordinal: Ordinal) -> ShardAddress {
         id: ShardId(format!("shard-{ordinal}")),
         url: format!("http://shard-{ordinal}.replica-0:8080/").parse().unwrap(),
         problem: None,
+        budget: OwnBudget::default(),
     }
 }
 
@@ -236,8 +255,8 @@ impl ShardClient for Fleet {
     }
 
     fn put_assignment<'a>(&'a self, shard: &'a Url, update: &'a AssignmentUpdate) -> BoxFuture<'a, anyhow::Result<()>> {
-        self.ask(shard, |shard, asked, _| {
-            asked.puts += 1;
+        self.state().asked.puts += 1;
+        self.ask_when_free(shard, |shard, _| {
             if update.config != shard.config {
                 return Err(Refused("the shard runs another config".into()).into());
             }
@@ -248,8 +267,8 @@ impl ShardClient for Fleet {
     }
 
     fn reload<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<()>> {
-        self.ask(shard, |shard, asked, config| {
-            asked.reloads += 1;
+        self.state().asked.reloads += 1;
+        self.ask_when_free(shard, |shard, config| {
             shard.config = config;
             Ok(())
         })

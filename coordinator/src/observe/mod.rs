@@ -22,7 +22,9 @@ use url::Url;
 pub use client::{HttpShardClient, Refused};
 pub use observer::Observer;
 pub use state::{ShardAssignment, ShardState};
-pub use world::world_replicas;
+#[cfg(test)]
+pub(crate) use world::world_replicas;
+pub(crate) use world::{held, replica_view, shard_report, shard_view};
 
 use crate::provider::ShardAddress;
 
@@ -69,4 +71,13 @@ pub struct ObservedShard {
     pub found_at_start: Option<Timestamp>,
     /// Why it said nothing in this round.
     pub error: Option<String>,
+}
+
+/// What a shard said last, in this round or before.
+#[must_use]
+pub const fn known(shard: &ObservedShard) -> Option<&Arc<ShardState>> {
+    match &shard.seen {
+        Seen::Never => None,
+        Seen::Stale { last: state, .. } | Seen::Fresh(state) => Some(state),
+    }
 }

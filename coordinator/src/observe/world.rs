@@ -1,62 +1,80 @@
 //! From what was observed to the planner's view of it.
 
-use narthex_common::fingerprint::Fingerprint;
+use narthex_common::{assignment::AssignedTarget, fingerprint::Fingerprint, report::TargetReport};
 use narthex_planner::{
     memory::Memory,
-    world::{HeldTarget, OwnBudget, ReplicaView, Seen, ShardReport, ShardView},
+    world::{HeldTarget, ReplicaView, Seen, ShardReport, ShardView, TargetMap},
 };
 
-use super::{Observed, ObservedShard, ShardState};
+#[cfg(test)]
+use super::Observed;
+use super::{ObservedReplica, ObservedShard, ShardState};
+use crate::round::scrape_interval;
 
-/// The replicas as the planner sees them; `config` is the fingerprint of the coordinator's config.
-#[must_use]
-pub fn world_replicas(observed: &Observed, config: Fingerprint) -> Vec<ReplicaView> {
-    observed
-        .replicas
-        .iter()
-        .map(|replica| ReplicaView {
-            id: replica.id.clone(),
-            scalable: replica.scalable,
-            wanted_shards: replica.wanted_shards,
-            shards: replica.shards.iter().map(|s| (s.address.ordinal, shard_view(s, config))).collect(),
-            memory: Memory::default(),
-        })
-        .collect()
+/// The replicas as the planner sees them, from nothing; `config` is the fingerprint of the coordinator's config. A round
+/// has most of it already.
+#[cfg(test)]
+pub(crate) fn world_replicas(observed: &Observed, config: Fingerprint) -> Vec<ReplicaView> {
+    let report = |state: &ShardState| {
+        let held = state.assignment.targets.iter().map(|(id, assigned)| (*id, held(assigned, state.targets.get(id))));
+        shard_report(state, config, held.collect())
+    };
+    let view = |replica: &ObservedReplica| {
+        let shards = replica.shards.iter().map(|shard| {
+            let seen = match &shard.seen {
+                Seen::Never => Seen::Never,
+                Seen::Stale { at, last } => Seen::Stale { at: *at, last: report(last) },
+                Seen::Fresh(state) => Seen::Fresh(report(state)),
+            };
+            shard_view(shard, seen)
+        });
+        replica_view(replica, shards.collect(), Memory::default())
+    };
+    observed.replicas.iter().map(view).collect()
 }
 
-fn shard_view(shard: &ObservedShard, config: Fingerprint) -> ShardView {
-    let report = match &shard.seen {
-        Seen::Never => Seen::Never,
-        Seen::Stale { at, last } => Seen::Stale { at: *at, last: shard_report(last, config) },
-        Seen::Fresh(state) => Seen::Fresh(shard_report(state, config)),
-    };
+/// A replica as the planner sees it.
+pub(crate) fn replica_view(replica: &ObservedReplica, shards: Vec<ShardView>, memory: Memory) -> ReplicaView {
+    let ordinals = replica.shards.iter().map(|shard| shard.address.ordinal);
+    ReplicaView {
+        id: replica.id.clone(),
+        scalable: replica.scalable,
+        wanted_shards: replica.wanted_shards,
+        shards: ordinals.zip(shards).collect(),
+        memory,
+    }
+}
+
+/// A shard as the planner sees it.
+pub(crate) fn shard_view(shard: &ObservedShard, report: Seen<ShardReport>) -> ShardView {
     ShardView {
         id: shard.address.id.clone(),
         report,
         found_at_start: shard.found_at_start,
-        budget: OwnBudget::default(),
+        budget: shard.address.budget,
     }
 }
 
-fn shard_report(state: &ShardState, config: Fingerprint) -> ShardReport {
-    let held = |(id, assigned): (&_, &narthex_common::assignment::AssignedTarget)| {
-        let report = state.targets.get(id);
-        let held = HeldTarget {
-            job: assigned.target.job.clone(),
-            interval: assigned.target.interval().unwrap_or_default(),
-            state: assigned.state,
-            since: assigned.since,
-            planned: assigned.load,
-            load: report.and_then(|report| report.load),
-            scrapes: report.map_or(0, |report| report.scrapes),
-        };
-        (*id, held)
-    };
+/// What a shard said, about the targets that it has.
+pub(crate) fn shard_report(state: &ShardState, config: Fingerprint, targets: TargetMap<HeldTarget>) -> ShardReport {
     ShardReport {
         config_matches: state.report.config == config,
         ready: state.report.prometheus.ready,
         head_series: state.report.prometheus.head_series,
         idle_since: state.report.idle_since,
-        targets: state.assignment.targets.iter().map(held).collect(),
+        targets,
+    }
+}
+
+/// A target on a shard, from its assignment and what the shard has told of it.
+pub(crate) fn held(assigned: &AssignedTarget, report: Option<&TargetReport>) -> HeldTarget {
+    HeldTarget {
+        job: assigned.target.job.clone(),
+        interval: scrape_interval(&assigned.target),
+        state: assigned.state,
+        since: assigned.since,
+        planned: assigned.load,
+        load: report.and_then(|report| report.load),
+        scrapes: report.map_or(0, |report| report.scrapes),
     }
 }

@@ -1,16 +1,13 @@
 //! The probe manager: has the targets probed that need it, so many at once, and publishes what is known.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use narthex_common::{
     load::Load,
     semantics::PrometheusVersion,
     target::{Target, TargetId},
 };
+use narthex_planner::world::TargetMap;
 use narthex_runtime::{clock, shutdown::Shutdown};
 use prometheus_client::registry::Registry;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
@@ -21,8 +18,8 @@ use crate::discover::Discovered;
 /// How often a snapshot is published: probes of many targets end in the same moment.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// The targets whose load a shard has measured; none before the shards were asked.
-pub type Measured = Option<Arc<BTreeSet<TargetId>>>;
+/// The targets whose load is known from shards, and how many shards say so; none before the shards were asked.
+pub type Measured = Option<TargetMap<u32>>;
 
 /// Probes targets whose load nobody knows.
 #[derive(Debug)]
@@ -30,7 +27,8 @@ pub struct ProbeManager;
 
 impl ProbeManager {
     /// Starts probing the active targets of `discovered`, except the `known` ones, whose load a shard has measured.
-    /// Until these are told for the first time, nothing is probed. At most `concurrency` scrapes (at least one) run at once. Ends at shutdown.
+    /// Until these are told for the first time, nothing is probed. At most `concurrency` scrapes (at least one) run at
+    /// once. Ends at shutdown.
     #[must_use]
     pub fn start(
         discovered: watch::Receiver<Arc<Discovered>>,
@@ -174,9 +172,9 @@ impl Probing {
 }
 
 /// The active targets that no shard has measured.
-fn unmeasured(discovered: &Discovered, known: &BTreeSet<TargetId>) -> BTreeMap<TargetId, Arc<Target>> {
+fn unmeasured(discovered: &Discovered, known: &TargetMap<u32>) -> BTreeMap<TargetId, Arc<Target>> {
     let active = discovered.jobs.values().flat_map(|job| &job.active);
-    active.filter(|(id, _)| !known.contains(id)).map(|(id, active)| (*id, Arc::clone(&active.target))).collect()
+    active.filter(|(id, _)| !known.contains_key(*id)).map(|(id, active)| (*id, Arc::clone(&active.target))).collect()
 }
 
 /// Waits until a moment, or for ever when there is none.

@@ -9,13 +9,10 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use narthex_common::target::TargetId;
-use narthex_planner::world::KnownLoad;
+use narthex_planner::world::{KnownLoad, TargetMap};
 
 pub use manager::{Measured, ProbeManager};
 pub use prober::Prober;
 
-/// What probes found, by target. A target that was never probed is absent.
-pub type Probed = BTreeMap<TargetId, KnownLoad>;
+/// What probes found. A target that was never probed is absent.
+pub type Probed = TargetMap<KnownLoad>;

@@ -28,6 +28,8 @@ pub(super) struct Schedule {
     targets: BTreeMap<TargetId, Entry>,
     /// Exactly the targets that wait, the next first.
     due: BTreeSet<(Instant, TargetId)>,
+    /// What is known of each.
+    probed: Probed,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl Schedule {
         if let Phase::Waiting { until } = entry.phase {
             self.due.remove(&(until, id));
         }
-        entry.known().is_some()
+        self.probed.remove(&id).is_some()
     }
 
     /// Lets every failed target be tried again now: other settings may have been the cure.
@@ -125,11 +127,14 @@ impl Schedule {
                 self.due.insert((until, id));
             }
         }
+        if let Some(known) = entry.known() {
+            self.probed.insert(id, known);
+        }
     }
 
     /// What is known of the targets that were probed.
     pub(super) fn probed(&self) -> Probed {
-        self.targets.iter().filter_map(|(id, entry)| Some((*id, entry.known()?))).collect()
+        self.probed.clone()
     }
 
     /// How many targets have not been measured.
@@ -187,7 +192,7 @@ mod tests {
         assert_eq!(schedule.start_next(now), Some(Arc::clone(&target)));
         assert_eq!(schedule.start_next(now), None, "it runs once");
         schedule.record(target.id, Ok(load), (now, at), 0.0);
-        assert_eq!(schedule.probed(), Probed::from([(target.id, KnownLoad::Measured(load))]));
+        assert_eq!(schedule.probed(), Probed::unit(target.id, KnownLoad::Measured(load)));
         assert!(!schedule.want(&wanted, now), "still the same");
         assert!(schedule.want(&BTreeMap::new(), now));
         assert_eq!(schedule.probed(), Probed::new());

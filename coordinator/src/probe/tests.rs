@@ -1,7 +1,7 @@
 //! What the probe manager promises, shown with a prober that does what a test wants.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -16,11 +16,11 @@ use narthex_common::{
     semantics::PrometheusVersion,
     target::{Target, TargetId},
 };
-use narthex_planner::world::KnownLoad;
+use narthex_planner::world::{KnownLoad, TargetMap};
 use narthex_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use tokio::{sync::watch, time::Instant};
 
-use super::{ProbeManager, Probed, Prober, metrics::Metrics};
+use super::{Measured, ProbeManager, Probed, Prober, metrics::Metrics};
 use crate::discover::{ActiveTarget, Discovered, JobTargets};
 
 /// Says for every target what it was told, a second after it was asked.
@@ -54,7 +54,7 @@ impl Prober for FakeProber {
 struct Fixture {
     prober: Arc<FakeProber>,
     discovered: watch::Sender<Arc<Discovered>>,
-    known: watch::Sender<Option<Arc<BTreeSet<TargetId>>>>,
+    known: watch::Sender<Measured>,
     probed: watch::Receiver<Arc<Probed>>,
     _shutdown: ShutdownTrigger,
 }
@@ -65,7 +65,7 @@ impl Fixture {
     fn start(targets: &[Arc<Target>], concurrency: usize) -> Self {
         let prober = Arc::new(FakeProber::default());
         let (discovered, discovered_receiver) = watch::channel(snapshot(targets));
-        let (known, known_receiver) = watch::channel(Some(Arc::default()));
+        let (known, known_receiver) = watch::channel(Some(TargetMap::new()));
         let (trigger, shutdown) = Shutdown::new();
         for target in targets {
             prober.answers.lock().unwrap().insert(target.id, Ok(ONE));
@@ -168,12 +168,12 @@ async fn what_a_shard_has_measured_is_not_probed() {
     for target in &targets {
         probes.answer(target, Ok(ONE));
     }
-    probes.known.send_replace(Some(Arc::new(BTreeSet::from([targets[0].id]))));
+    probes.known.send_replace(Some(TargetMap::unit(targets[0].id, 1)));
     probes.discovered.send_replace(snapshot(&targets));
     let probed = probes.after(5).await;
     assert_eq!(probed.keys().copied().collect::<Vec<_>>(), [targets[1].id]);
     assert_eq!(probes.asked(&targets[0]), []);
-    probes.known.send_replace(Some(Arc::default()));
+    probes.known.send_replace(Some(TargetMap::new()));
     let probed = probes.after(5).await;
     assert_eq!(probed.len(), 2, "the shard is lost: now nobody knows");
 }
@@ -184,7 +184,7 @@ async fn nothing_is_probed_before_the_shards_were_asked() {
     let probes = Fixture::start(&targets, 1);
     probes.known.send_replace(None);
     assert_eq!(*probes.after(60).await, Probed::new());
-    probes.known.send_replace(Some(Arc::new(BTreeSet::from([targets[0].id]))));
+    probes.known.send_replace(Some(TargetMap::unit(targets[0].id, 1)));
     assert_eq!(probes.after(5).await.keys().copied().collect::<Vec<_>>(), [targets[1].id]);
     assert_eq!(probes.asked(&targets[0]), []);
 }

@@ -5,6 +5,7 @@ pub mod static_list;
 
 use futures_util::future::BoxFuture;
 use narthex_common::shard::{Ordinal, ReplicaId, ShardId};
+use narthex_planner::world::OwnBudget;
 use url::Url;
 
 pub use local::{LocalProvider, LocalSettings};
@@ -42,4 +43,6 @@ pub struct ShardAddress {
     pub url: Url,
     /// Why the provider could not bring the shard up. Whoever answers at its address then is not the shard.
     pub problem: Option<String>,
+    /// What it may carry, where that differs from what the flags say for all.
+    pub budget: OwnBudget,
 }

@@ -14,7 +14,10 @@
 //! Every entry of `replicas` scrapes all targets once. A replica may have an `id`; without one it is `replica-0`,
 //! `replica-1` and so on, by its place. A shard's place in its replica is its ordinal; `id` names it in logs, metrics
 //! and the API, and is its own within its replica; `url` is its sidecar's API (`--web.api-addr`), each listed once.
-//! Unknown fields are errors.
+//!
+//! Beyond Kvass', a shard may have a `max_series` and a `max_samples_per_second` of its own, both above 0: what it may
+//! carry instead of what `--shard.max-series`, `--shard.max-process-series` and `--shard.max-samples-per-second` say for
+//! all. Unknown fields are errors.
 //!
 //! The file is looked at in every round. One that became unreadable or wrong changes nothing: the list that was read
 //! last goes on, and a warning says why. The number of shards is the file's; nothing is started or stopped.
@@ -28,7 +31,9 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use futures_util::future::{self, BoxFuture, FutureExt as _};
 use narthex_common::shard::{Ordinal, ReplicaId, ShardId};
-use serde::Deserialize;
+use narthex_planner::world::OwnBudget;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_yaml::Value;
 use tracing::{info, warn};
 use url::Url;
 
@@ -67,6 +72,29 @@ struct ReplicaEntry {
 struct ShardEntry {
     id: String,
     url: String,
+    max_series: Option<Value>,
+    max_samples_per_second: Option<Value>,
+}
+
+impl ShardEntry {
+    /// What the shard may carry, where the list says so.
+    fn budget(&self) -> anyhow::Result<OwnBudget> {
+        Ok(OwnBudget {
+            max_series: limit("max_series", self.max_series.as_ref())?,
+            max_samples_per_second: limit("max_samples_per_second", self.max_samples_per_second.as_ref())?,
+        })
+    }
+}
+
+/// A limit, which is read here so that whatever is wrong with it names the shard.
+fn limit<T: DeserializeOwned + Default + PartialEq>(field: &str, value: Option<&Value>) -> anyhow::Result<Option<T>> {
+    let Some(value) = value else { return Ok(None) };
+    let limit = T::deserialize(value).with_context(|| format!("field {field}"))?;
+    ensure!(
+        limit != T::default(),
+        "field {field}: a shard must be allowed something; leave it out for what the flags say"
+    );
+    Ok(Some(limit))
 }
 
 impl StaticProvider {
@@ -144,11 +172,13 @@ fn replica(id: ReplicaId, entries: Vec<ShardEntry>) -> anyhow::Result<Replica> {
     let wanted_shards = u32::try_from(entries.len()).context("it has too many shards")?;
     let mut ids = BTreeSet::new();
     let mut shards = Vec::with_capacity(entries.len());
-    for (ordinal, ShardEntry { id, url }) in (0..wanted_shards).map(Ordinal).zip(entries) {
-        ensure!(!id.is_empty(), "the shard at place {ordinal} has an empty id");
+    for (ordinal, entry) in (0..wanted_shards).map(Ordinal).zip(entries) {
+        ensure!(!entry.id.is_empty(), "the shard at place {ordinal} has an empty id");
+        let budget = entry.budget().with_context(|| format!("shard {:?}", entry.id))?;
+        let ShardEntry { id, url, .. } = entry;
         ensure!(ids.insert(id.clone()), "two shards are called {id:?}");
         let url = sidecar_url(&url).with_context(|| format!("shard {id:?}"))?;
-        shards.push(ShardAddress { ordinal, id: ShardId(id), url, problem: None });
+        shards.push(ShardAddress { ordinal, id: ShardId(id), url, problem: None, budget });
     }
     Ok(Replica { id, scalable: false, wanted_shards, shards })
 }
@@ -166,6 +196,7 @@ fn sidecar_url(text: &str) -> anyhow::Result<Url> {
 
 #[cfg(test)]
 mod tests {
+    use narthex_common::load::{SampleRate, Series};
     use rstest::rstest;
 
     use super::*;
@@ -184,7 +215,28 @@ mod tests {
         assert_eq!(second.url.as_str(), "http://127.0.0.1:8081/");
     }
 
+    #[test]
+    fn a_shard_may_have_a_budget_of_its_own() {
+        let text = format!("{TWO}    max_series: 20000\n    max_samples_per_second: 0.5\n");
+        let shards = &parse(&text).unwrap()[0].shards;
+        assert_eq!(shards[0].budget, OwnBudget::default());
+        let expected = OwnBudget { max_series: Some(Series(20_000)), max_samples_per_second: Some(SampleRate(500)) };
+        assert_eq!(shards[1].budget, expected);
+    }
+
     #[rstest]
+    #[case::no_series(
+        "replicas: [{shards: [{id: a, url: 'http://a:1', max_series: 0}]}]",
+        r#"replica "replica-0": shard "a": field max_series: a shard must be allowed something"#
+    )]
+    #[case::no_samples(
+        "replicas: [{shards: [{id: a, url: 'http://a:1', max_samples_per_second: 0}]}]",
+        r#"replica "replica-0": shard "a": field max_samples_per_second: a shard must be allowed something"#
+    )]
+    #[case::fewer_than_no_samples(
+        "replicas: [{shards: [{id: a, url: 'http://a:1', max_samples_per_second: -5}]}]",
+        r#"replica "replica-0": shard "a": field max_samples_per_second: -5 is not a number of samples a second"#
+    )]
     #[case::empty("", "missing field `replicas`")]
     #[case::no_replica("replicas: []", "it lists no replica")]
     #[case::no_shards("replicas: [{shards: []}]", r#"replica "replica-0": it has no shards"#)]

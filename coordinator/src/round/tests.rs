@@ -7,7 +7,7 @@ use narthex_common::{
     semantics::PrometheusVersion,
     target::Target,
 };
-use narthex_planner::{policy::Settings, world::Seen};
+use narthex_planner::{Policy, policy::Settings, world::TargetMap};
 
 use super::*;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     observe::fake::{Fleet, Link},
 };
 
-struct EmptyConfig;
+pub(super) struct EmptyConfig;
 
 impl Files for EmptyConfig {
     fn read(&self, _: &Path) -> io::Result<String> {
@@ -33,7 +33,8 @@ fn two_shards() -> (Arc<Fleet>, Rounds, Arc<Discovered>) {
     let fleet = Fleet::new(2, config.fingerprint());
     let observer = Observer::new(Arc::clone(&fleet) as _, Duration::from_secs(5));
     let policy = Policy::new(Settings::default()).unwrap();
-    let rounds = Rounds::new(Arc::clone(&fleet) as _, Arc::clone(&fleet) as _, observer, policy);
+    let teller = Teller::new(Arc::clone(&fleet) as _, Duration::from_secs(5));
+    let rounds = Rounds::new(Arc::clone(&fleet) as _, observer, teller, Rules::new(policy, None));
     (fleet, rounds, Arc::new(Discovered { config: Arc::new(config), jobs: Default::default() }))
 }
 
@@ -58,22 +59,51 @@ async fn a_shard_that_does_not_answer_is_an_error_of_every_round_until_it_does()
     );
 }
 
+/// One job with so many targets, of which nothing is known.
+fn targets(discovered: &Discovered, number: u32) -> Arc<Discovered> {
+    let target = |n| Arc::new(Target::new("job".into(), Labels::default(), format!("http://127.0.0.1:{n}/metrics")));
+    let active = |target: Arc<Target>| (target.id, ActiveTarget { target, discovered_labels: Labels::default() });
+    let active = (1..=number).map(target).map(active).collect();
+    let job = JobTargets { discovered: true, active, ..JobTargets::default() };
+    Arc::new(Discovered { jobs: BTreeMap::from([("job".into(), Arc::new(job))]), ..discovered.clone() })
+}
+
+/// All of these targets weigh the same.
+fn measured(discovered: &Discovered, series: u64) -> Arc<Probed> {
+    let load = Load { exposed: Series(series), kept: Series(series) };
+    let ids = discovered.jobs.values().flat_map(|job| job.active.keys());
+    Arc::new(ids.map(|id| (*id, KnownLoad::Measured(load))).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_slow_to_take_its_targets_holds_nobody_up_and_is_told_once() {
+    let (fleet, mut rounds, discovered) = two_shards();
+    let mut round = async |number, at| {
+        let began = tokio::time::Instant::now();
+        let listed = targets(&discovered, number);
+        let probed = measured(&listed, 100);
+        let errors = rounds.run(listed, probed, Timestamp(at)).await.errors;
+        let has = [0, 1].map(|n| fleet.with_shard(n, |shard| shard.assignment.targets.len()));
+        (errors, has, fleet.asked().puts, began.elapsed().as_secs())
+    };
+    fleet.with_shard(1, |shard| shard.link = Link::Busy);
+    let waiting =
+        "assign targets to shard-1 of replica-0: no answer within 5s; still waiting, the others go on without it";
+    assert_eq!(round(2, 0).await, (vec![waiting.to_owned()], [1, 0], 2, 5));
+    let found = round(4, 10_000).await;
+    assert_eq!(found, (vec![waiting.to_owned()], [3, 0], 1, 0), "what it was told nobody else gets");
+    fleet.with_shard(1, |shard| shard.link = Link::Up);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(round(4, 20_000).await, (vec![], [3, 1], 0, 0));
+}
+
 #[tokio::test]
 async fn targets_that_find_no_room_for_lack_of_shards_are_an_error() {
     let (fleet, mut rounds, discovered) = two_shards();
     fleet.set_scalable(false);
-    let target =
-        |n: u32| Arc::new(Target::new("job".into(), Labels::default(), format!("http://127.0.0.1:{n}/metrics")));
-    let targets: Vec<Arc<Target>> = (1..=4).map(target).collect();
-    let active = |target: &Arc<Target>| {
-        (target.id, ActiveTarget { target: Arc::clone(target), discovered_labels: Labels::default() })
-    };
-    let job = JobTargets { discovered: true, active: targets.iter().map(active).collect(), ..JobTargets::default() };
-    let jobs = BTreeMap::from([("job".into(), Arc::new(job))]);
-    let discovered = Arc::new(Discovered { jobs, ..(*discovered).clone() });
-    let load = Load { exposed: Series(600_000), kept: Series(600_000) };
-    let probed: Probed = targets.iter().map(|target| (target.id, KnownLoad::Measured(load))).collect();
-    let seen = rounds.run(discovered, Arc::new(probed), Timestamp(0)).await;
+    let discovered = targets(&discovered, 4);
+    let probed = measured(&discovered, 600_000);
+    let seen = rounds.run(discovered, probed, Timestamp(0)).await;
     let expected = "no shard of replica-0 scrapes 2 targets: there is no room for them, and shards of this kind cannot \
                     be added";
     assert_eq!(seen.errors, [expected]);
@@ -82,8 +112,7 @@ async fn targets_that_find_no_room_for_lack_of_shards_are_an_error() {
 #[tokio::test]
 async fn looking_changes_nothing_and_is_remembered() {
     let (fleet, mut rounds, discovered) = two_shards();
-    let seen = rounds.look(Timestamp(0)).await;
-    assert!(seen.replicas[0].shards.iter().all(|shard| matches!(shard.seen, Seen::Fresh(_))));
+    assert_eq!(rounds.look(Timestamp(0)).await, Some(TargetMap::new()));
     let asked = fleet.asked();
     assert_eq!((asked.whole_reports, asked.puts, asked.reloads, asked.scales), (2, 0, 0, 0));
     rounds.run(discovered, Arc::default(), Timestamp(10)).await;

@@ -9,6 +9,7 @@ use narthex_common::{
     shard::{Ordinal, ShardId},
     time::Timestamp,
 };
+use narthex_planner::world::OwnBudget;
 use narthex_runtime::files::write_atomic;
 use rustix::process::Signal;
 use tracing::{error, info, warn};
@@ -79,7 +80,7 @@ impl Shard {
 
     pub(super) fn address(&self, ordinal: Ordinal) -> anyhow::Result<ShardAddress> {
         let url = format!("http://127.0.0.1:{}/", self.file.ports.api).parse()?;
-        Ok(ShardAddress { ordinal, id: id(ordinal), url, problem: self.problem.clone() })
+        Ok(ShardAddress { ordinal, id: id(ordinal), url, problem: self.problem.clone(), budget: OwnBudget::default() })
     }
 
     /// Starts the sidecar unless it runs, or takes over the one that an earlier coordinator started.

@@ -147,6 +147,7 @@ fn shard(target: Target, load: Load, config: Fingerprint) -> ObservedShard {
             id: ShardId("shard-0".into()),
             url: "http://127.0.0.1:8080".parse().unwrap(),
             problem: None,
+            budget: OwnBudget::default(),
         },
         found_at_start: None,
         seen: Seen::Fresh(Arc::new(state)),
