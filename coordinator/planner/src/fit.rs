@@ -88,11 +88,21 @@ impl Rooms {
 
     /// The place of the best shard that has room for a load.
     pub(crate) fn best_for(&self, load: Cost) -> Option<usize> {
+        self.best_but(None, load)
+    }
+
+    /// The place of the best shard, but for one, that has room for a load.
+    pub(crate) fn best_but(&self, except: Option<usize>, load: Cost) -> Option<usize> {
         let mut best = None;
         if !self.nodes.is_empty() {
-            self.search(1, load, &mut best);
+            self.search(1, load, except, &mut best);
         }
         best.map(|(_, place)| place)
+    }
+
+    /// Whether any shard has room at all.
+    pub(crate) fn any(&self) -> bool {
+        self.nodes.get(1).is_some_and(Option::is_some)
     }
 
     const fn leaves(&self) -> usize {
@@ -107,20 +117,23 @@ impl Rooms {
     }
 
     /// Looks below a node for a better shard than the best so far, the more promising half first.
-    fn search(&self, node: usize, load: Cost, best: &mut Option<(Fit, usize)>) {
+    fn search(&self, node: usize, load: Cost, except: Option<usize>, best: &mut Option<(Fit, usize)>) {
         let Some(room) = self.nodes[node] else { return };
         if !load.fits(room.load) || best.is_some_and(|(fit, _)| room.fit <= fit) {
             return;
         }
         if node >= self.leaves() {
-            *best = Some((room.fit, node - self.leaves()));
+            let place = node - self.leaves();
+            if Some(place) != except {
+                *best = Some((room.fit, place));
+            }
             return;
         }
         let fit_of = |node: usize| self.nodes[node].map(|room| room.fit);
         let (left, right) = (node * 2, node * 2 + 1);
         let (first, second) = if fit_of(right) > fit_of(left) { (right, left) } else { (left, right) };
-        self.search(first, load, best);
-        self.search(second, load, best);
+        self.search(first, load, except, best);
+        self.search(second, load, except, best);
     }
 }
 

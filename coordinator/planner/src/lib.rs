@@ -2,7 +2,7 @@
 //!
 //! [`plan()`] is a function: the same [`World`] and [`Policy`] give the same [`Plan`]. It has no clock, no randomness of
 //! its own, no I/O. The phases of a round are functions, too, in the order in which they run: forget, settle, relieve,
-//! place, drain, scale. [`Planner`] is the same function for round after round: it costs what changed.
+//! place, rebalance, drain, scale. [`Planner`] is the same function for round after round: it costs what changed.
 
 mod catalogue;
 pub mod cost;
@@ -66,6 +66,7 @@ fn plan_replica(world: &World, replica: usize, catalogue: &Catalogue, policy: &P
     if enough_shards_are_there(draft.view, policy) {
         phase::relieve::relieve(&mut draft);
         phase::place::place(&mut draft);
+        phase::rebalance::rebalance(&mut draft);
         phase::drain::drain(&mut draft);
     } else {
         phase::place::leave_all_unplaced(&mut draft, Unplaced::BelowMinimum);

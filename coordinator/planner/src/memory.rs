@@ -1,10 +1,13 @@
 //! Memory: what one plan notes for the next, because no shard can tell it. The coordinator carries it from the plan into
-//! the next world and loses it when it restarts; then suspicions are forgotten, and nothing else.
+//! the next world and loses it when it restarts; then suspicions are forgotten, and which targets
+//! moved lately, and nothing else.
 
 use std::collections::BTreeMap;
 
 use narthex_common::{shard::Ordinal, target::TargetId, time::Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::world::TargetMap;
 
 /// What one plan of a replica notes for the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +16,9 @@ pub struct Memory {
     /// Whether rebalancing is under way: it begins when the spread is wide and ends when it is narrow.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub rebalancing: bool,
+    /// The targets whose last move began or was given up not long ago.
+    #[serde(skip_serializing_if = "TargetMap::is_empty")]
+    pub moved: TargetMap<Moved>,
     /// The targets that were taken over from a lost shard, until their new shard has proved that it lives with them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub taken_over: BTreeMap<TargetId, TakenOver>,
@@ -22,6 +28,18 @@ pub struct Memory {
     /// The lost shards whose targets were looked at for suspects, and since when each was silent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<Ordinal, Timestamp>,
+}
+
+/// The last move of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// When it began; or when it was given up.
+    pub at: Timestamp,
+    /// Where to.
+    pub to: Ordinal,
+    /// Whether it was given up, because the destination did not scrape the target in time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
 }
 
 /// A target that was taken over from a lost shard.

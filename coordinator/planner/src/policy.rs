@@ -45,7 +45,7 @@ pub struct Settings {
     pub max_probe_wait: Duration,
     /// Whether shards over their budget give targets away.
     pub relief: bool,
-    /// Whether shards within their budgets are evened out.
+    /// Whether shards within their budgets are evened out. Not together with `max_idle_time`, which packs them.
     pub rebalance: bool,
     /// The spread that starts rebalancing: how much more of its budget the fullest shard uses than the mean, in
     /// hundredths of the mean. It ends at half of it.
@@ -116,6 +116,12 @@ pub enum PolicyError {
     /// Rebalancing that never ends.
     #[error("rebalance_threshold must be at least 1 (percent)")]
     NoRebalanceThreshold,
+    /// Shards that are evened out and packed at once.
+    #[error(
+        "rebalance evens shards out, and max_idle_time packs targets into the lowest so that the highest can go: leave \
+         one of them out"
+    )]
+    RebalanceWhilePacking,
 }
 
 impl Default for Settings {
@@ -186,6 +192,10 @@ impl Policy {
         }
         if settings.rebalance_threshold == 0 {
             return Err(PolicyError::NoRebalanceThreshold);
+        }
+        // To even out the shards in use would only take their room away from the low ones, into which new targets go.
+        if settings.rebalance && settings.max_idle_time.is_some() {
+            return Err(PolicyError::RebalanceWhilePacking);
         }
         Ok(Self(settings))
     }
@@ -306,6 +316,9 @@ mod tests {
         assert_eq!(refused(|s| s.max_shards = 0), PolicyError::NoShards);
         assert_eq!(refused(|s| s.max_moves = 0), PolicyError::NoMoves);
         assert_eq!(refused(|s| s.max_idle_time = Some(Duration::ZERO)), PolicyError::NoIdleTime);
+        let rebalance_while_packing =
+            refused(|s| (s.rebalance, s.max_idle_time) = (true, Some(Duration::from_secs(60))));
+        assert_eq!(rebalance_while_packing, PolicyError::RebalanceWhilePacking);
         let inverted = refused(|s| (s.min_shards, s.max_shards) = (3, 2));
         assert_eq!(inverted.to_string(), "min_shards 3 is above max_shards 2");
     }

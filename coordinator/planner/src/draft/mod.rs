@@ -16,6 +16,7 @@ use crate::{
     world::{HeldTarget, OwnBudget, ReplicaView, Seen, World},
 };
 
+mod moves;
 mod pencil;
 mod shard;
 
@@ -136,7 +137,8 @@ impl<'w> Draft<'w> {
         }
     }
 
-    pub(crate) fn finish(self) -> ReplicaPlan {
+    pub(crate) fn finish(mut self) -> ReplicaPlan {
+        self.forget_old_moves();
         let shards = self.differences();
         let id = |target: TargetIx| self.catalogue.id(target);
         let mut unplaced: Vec<(TargetId, Unplaced)> = self.unplaced.iter().map(|(t, why)| (id(*t), *why)).collect();
@@ -327,13 +329,27 @@ impl<'w> Draft<'w> {
 
     /// The shard where a target goes best: for one that is larger than a budget, or a suspect, the first that is empty.
     pub(crate) fn best_shard_for(&self, target: TargetIx) -> Option<ShardIx> {
+        self.best_shard_but(None, target)
+    }
+
+    /// The shard where a target goes best, but for one.
+    pub(crate) fn best_shard_but(&self, except: Option<ShardIx>, target: TargetIx) -> Option<ShardIx> {
+        let empty = || match self.next_empty_shard(0) {
+            Some(empty) if Some(empty) == except => self.next_empty_shard(empty + 1),
+            empty => empty,
+        };
         if self.is_suspect(target) {
-            return self.next_empty_shard(0);
+            return empty();
         }
         if self.is_oversized(target) {
-            return self.next_empty_shard(0);
+            return empty();
         }
-        self.best_shard_with_room(self.cost(target))
+        self.rooms.best_but(except, self.cost(target))
+    }
+
+    /// Whether any shard takes anything.
+    pub(crate) fn has_room(&self) -> bool {
+        self.rooms.any()
     }
 
     /// The first shard from a place on that is empty and open.
@@ -376,6 +392,7 @@ impl<'w> Draft<'w> {
     pub(crate) fn begin_move(&mut self, target: TargetIx, from: ShardIx, to: ShardIx, why: MoveReason) {
         self.put(target, to, Held { state: TargetState::Normal, scrapes: 0 });
         self.moves_left = self.moves_left.saturating_sub(1);
+        self.note_move(target, to);
         self.hand_over(target, from, to, why);
     }
 
@@ -396,6 +413,7 @@ impl<'w> Draft<'w> {
     /// Gives a move up: the source owns the target again.
     pub(crate) fn give_back(&mut self, target: TargetIx, to: ShardIx, why: GiveBackReason) {
         self.settled.insert(target);
+        self.note_given_up(target, why);
         self.set_state(target, to, TargetState::Normal);
         self.changes.push(Change::GiveBack { target: self.id(target), to: self.shards[to].ordinal, why });
     }

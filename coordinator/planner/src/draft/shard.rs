@@ -152,6 +152,11 @@ impl<'w> DraftShard<'w> {
         (self.reach == Reach::Open && !self.kept_to_itself && used.fits(fill)).then(|| fill.minus(used))
     }
 
+    /// Whether it is for a suspect alone.
+    pub(crate) const fn is_kept_to_itself(&self) -> bool {
+        self.kept_to_itself
+    }
+
     /// The room it will have, once it takes targets; by then it will have forgotten some.
     pub(crate) fn room_to_come(&self, to_forget: Cost) -> Option<Cost> {
         let used = self.staying.plus(self.leaving).minus(to_forget);

@@ -7,10 +7,11 @@ use std::cmp::Reverse;
 
 use narthex_common::assignment::TargetState;
 
+use super::is_at_rest;
 use crate::{
     catalogue::TargetIx,
     cost::Cost,
-    draft::{Draft, DraftShard, Reach, ShardIx},
+    draft::{Draft, DraftShard, ShardIx},
     fit::{Fit, Rooms},
     reason::MoveReason,
 };
@@ -31,37 +32,64 @@ pub(crate) fn drain(draft: &mut Draft<'_>) {
     }
 }
 
-fn is_at_rest(draft: &Draft<'_>) -> bool {
-    let answers = |reach: Reach| matches!(reach, Reach::Open | Reach::Full);
-    draft.wanting.is_empty()
-        && draft.unplaced().is_empty()
-        && usize::try_from(draft.wanted_shards).is_ok_and(|wanted| wanted == draft.shards().len())
-        && draft.shards().iter().all(|shard| answers(shard.reach) && shard.staying.fits(shard.budget.relief()))
+/// Where everything that a shard owns would go; none if some of it cannot, or came here not long ago: what relief sent
+/// here goes back only when it has long been clear that there is room for it.
+fn destinations(draft: &Draft<'_>, from: ShardIx) -> Option<Vec<(TargetIx, ShardIx)>> {
+    let mut lower = Lower::than(draft, from);
+    if !draft.shards()[from].staying.fits(lower.free.iter().flatten().copied().sum()) && !lower.has_empty_shards() {
+        return None;
+    }
+    let stays = |target: TargetIx| draft.has_moved_lately(target) || draft.could_not_move_to(target).is_some();
+    let owned = draft.targets_of(from).into_iter().filter(|(_, held)| held.state == TargetState::Normal);
+    let mut owned: Vec<TargetIx> = owned
+        .map(|(target, held)| (draft.is_movable(target, held) && !stays(target)).then_some(target))
+        .collect::<Option<_>>()?;
+    let budget = draft.shards()[from].budget.whole();
+    owned.sort_by_cached_key(|target| (Reverse(draft.cost(*target).share_of(budget)), draft.id(*target)));
+    owned.into_iter().map(|target| Some((target, lower.take_in(target)?))).collect()
 }
 
-/// Where everything that a shard owns would go; none if some of it cannot.
-fn destinations(draft: &Draft<'_>, from: ShardIx) -> Option<Vec<(TargetIx, ShardIx)>> {
-    let budget = draft.shards()[from].budget.whole();
-    let within = |shard: &DraftShard<'_>| shard.room_within(shard.budget.with_reserve());
-    let mut free: Vec<Option<Cost>> = draft.shards()[..from].iter().map(within).collect();
-    let fit = |shard: ShardIx, room: Cost| {
-        let DraftShard { ordinal, budget, .. } = &draft.shards()[shard];
-        (room, Fit::of(draft.aim, *ordinal, room, budget.with_reserve()))
-    };
-    let mut rooms = Rooms::default();
-    for (shard, room) in free.iter().enumerate() {
-        rooms.push(room.map(|room| fit(shard, room)));
+/// The shards below the one that is drained, and what room they would have left.
+struct Lower<'d, 'w> {
+    draft: &'d Draft<'w>,
+    free: Vec<Option<Cost>>,
+    rooms: Rooms,
+    /// Those that took nothing yet.
+    empty: Vec<bool>,
+}
+
+impl<'d, 'w> Lower<'d, 'w> {
+    fn than(draft: &'d Draft<'w>, highest: ShardIx) -> Self {
+        let within = |shard: &DraftShard<'_>| shard.room_within(shard.budget.with_reserve());
+        let shards = &draft.shards()[..highest];
+        let free: Vec<Option<Cost>> = shards.iter().map(within).collect();
+        let empty = shards.iter().zip(&free).map(|(shard, room)| shard.targets == 0 && room.is_some()).collect();
+        let mut lower = Self { draft, free, rooms: Rooms::default(), empty };
+        for shard in 0..highest {
+            let room = lower.free[shard].map(|room| (room, lower.fit(shard, room)));
+            lower.rooms.push(room);
+        }
+        lower
     }
-    let owned = draft.targets_of(from).into_iter().filter(|(_, held)| held.state == TargetState::Normal);
-    let mut owned: Vec<TargetIx> =
-        owned.map(|(target, held)| draft.is_movable(target, held).then_some(target)).collect::<Option<_>>()?;
-    owned.sort_by_cached_key(|target| (Reverse(draft.cost(*target).share_of(budget)), draft.id(*target)));
-    let mut destinations = Vec::with_capacity(owned.len());
-    for target in owned {
-        let to = rooms.best_for(draft.cost(target))?;
-        free[to] = free[to].map(|room| room.minus(draft.cost(target)));
-        rooms.set(to, free[to].map(|room| fit(to, room)));
-        destinations.push((target, to));
+
+    fn has_empty_shards(&self) -> bool {
+        self.empty.contains(&true)
     }
-    Some(destinations)
+
+    /// Where a target would go. One that needs a shard of its own gets one, if there is one.
+    fn take_in(&mut self, target: TargetIx) -> Option<ShardIx> {
+        let cost = self.draft.cost(target);
+        let shares = !self.draft.is_suspect(target) && !self.draft.is_oversized(target);
+        let to = if shares { self.rooms.best_for(cost)? } else { self.empty.iter().position(|empty| *empty)? };
+        self.empty[to] = false;
+        self.free[to] = self.free[to].map(|room| room.minus(cost)).filter(|_| shares);
+        let room = self.free[to].map(|room| (room, self.fit(to, room)));
+        self.rooms.set(to, room);
+        Some(to)
+    }
+
+    fn fit(&self, shard: ShardIx, room: Cost) -> Fit {
+        let DraftShard { ordinal, budget, .. } = &self.draft.shards()[shard];
+        Fit::of(self.draft.aim, *ordinal, room, budget.with_reserve())
+    }
 }

@@ -1,6 +1,10 @@
 //! Scale: how many shards there are to be. As many more as what wants room needs, at once, counting the room of shards
 //! that are still coming; fewer only from the top, and only what was idle for long enough.
 
+use std::cmp::Reverse;
+
+use narthex_common::{shard::Ordinal, time::Timestamp};
+
 use crate::{
     catalogue::TargetIx,
     cost::Cost,
@@ -9,7 +13,6 @@ use crate::{
     reason::{ScaleReason, Unplaced},
     world::Seen,
 };
-use narthex_common::{shard::Ordinal, time::Timestamp};
 
 pub(crate) fn scale(draft: &mut Draft<'_>) {
     if draft.view.scalable {
@@ -49,14 +52,34 @@ fn find_room(draft: &mut Draft<'_>) -> u32 {
     let allowed = if draft.view.scalable { draft.policy.max_shards.saturating_sub(draft.wanted_shards) } else { 0 };
     let mut coming = Coming::of(draft, allowed);
     let none_left = if draft.view.scalable { Unplaced::ShardLimit } else { Unplaced::CannotScale };
-    for wanting in draft.wanting.clone() {
+    for wanting in largest_first(draft) {
         let target = wanting.target();
+        if has_a_shard_of_its_own(draft, target) {
+            continue;
+        }
         let why = if coming.take_in(draft, target) { Unplaced::WaitingForShards } else { none_left };
         if matches!(wanting, Wanting::Homeless(_)) {
             draft.leave_unplaced(target, why);
         }
     }
     coming.new
+}
+
+/// What wants room, the largest first: so it needs the fewest shards.
+fn largest_first(draft: &Draft<'_>) -> Vec<Wanting> {
+    let mut wanting = draft.wanting.clone();
+    let budget = draft.policy.budget(crate::world::OwnBudget::default()).whole();
+    wanting.sort_by_cached_key(|wanting| {
+        let target = wanting.target();
+        (Reverse(draft.cost(target).share_of(budget)), draft.id(target))
+    });
+    wanting
+}
+
+/// Whether a target is a suspect, and its shard holds nothing else. It asks for no other shard when that one dies, too;
+/// it would go on asking for ever.
+fn has_a_shard_of_its_own(draft: &Draft<'_>, target: TargetIx) -> bool {
+    draft.is_suspect(target) && draft.holders(target).iter().any(|holding| draft.shards()[holding.shard].targets == 1)
 }
 
 /// Shards that are on their way, or would be.
@@ -107,7 +130,7 @@ impl Coming {
         let load = draft.cost(target);
         let oversized = draft.is_oversized(target) || draft.is_suspect(target);
         let found = if oversized { self.next_empty() } else { self.rooms.best_for(load) };
-        let Some(shard) = found.or_else(|| self.add_new()) else { return false };
+        let Some(shard) = found.or_else(|| self.add_new_for(load, oversized)) else { return false };
         self.free[shard] = self.free[shard].minus(load);
         self.empty[shard] = false;
         let room = (!oversized).then(|| (self.free[shard], self.fit(shard)));
@@ -115,8 +138,9 @@ impl Coming {
         true
     }
 
-    fn add_new(&mut self) -> Option<usize> {
-        if self.new == self.allowed {
+    /// A new shard, where that is allowed and of use: a target that only some larger shard can take waits for that one.
+    fn add_new_for(&mut self, load: Cost, oversized: bool) -> Option<usize> {
+        if self.new == self.allowed || !oversized && !load.fits(self.budget) {
             return None;
         }
         self.new += 1;
