@@ -1,6 +1,6 @@
 //! A made-up fleet: targets, and shards that do what they are told, or do not answer, or lose what they were told.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use narthex_common::{
     assignment::TargetState,
@@ -11,11 +11,14 @@ use narthex_common::{
 };
 use narthex_planner::{
     Plan, Policy, ReplicaPlan, ShardPlan, World,
-    memory::Memory,
+    memory::{Memory, Moved},
     world::{HeldTarget, JobView, KnownLoad, OwnBudget, ReplicaView, Seen, ShardReport, ShardView},
 };
 
 use crate::made_up::{NOW, held, listed};
+
+/// For so long a move that was given up is not tried again.
+const HALF_AN_HOUR: Duration = Duration::from_secs(30 * 60);
 
 /// Everything there is, as it really is.
 #[derive(Clone, Debug)]
@@ -197,10 +200,19 @@ impl Fleet {
             let plan = self.round(policy);
             quiet = if plan.changes.is_empty() { quiet + 1 } else { 0 };
             if quiet == 20 {
-                return plan;
+                if !self.waits_to_try_a_move_again() {
+                    return plan;
+                }
+                self.now = self.now.after(HALF_AN_HOUR);
+                quiet = 0;
             }
         }
         panic!("it never comes to rest: {:#?}", self.round(policy).changes);
+    }
+
+    fn waits_to_try_a_move_again(&self) -> bool {
+        let waits = |moved: &Moved| moved.given_up && self.now.since(moved.at) < HALF_AN_HOUR;
+        self.memory.moved.values().any(waits)
     }
 
     /// A new coordinator, that remembers nothing.
