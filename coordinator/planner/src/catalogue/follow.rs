@@ -1,6 +1,5 @@
 //! How the catalogue follows the world: what differs is looked at, all else is left alone.
 
-use hashbrown::hash_table;
 use imbl::ordmap::DiffItem;
 use narthex_common::{assignment::TargetState, config::PromDuration, job::JobName, load::Load, target::TargetId};
 use smallvec::SmallVec;
@@ -8,7 +7,6 @@ use smallvec::SmallVec;
 use super::{
     Book, Catalogue, ShardSums, TargetIx,
     entry::{Basis, Entry, Holder, Knows, Listing, Weight},
-    hash_of,
     worklist::Worklist,
 };
 use crate::{
@@ -86,8 +84,6 @@ impl Catalogue {
         let more = targets.saturating_sub(self.entries.len());
         if more > self.entries.len() {
             self.entries.reserve_exact(more);
-            let entries = &self.entries;
-            self.index.0.reserve(more, |target| hash_of(entries[target.place()].id));
         }
     }
 
@@ -237,14 +233,12 @@ impl Catalogue {
 
     fn place_or_new(&mut self, id: TargetId, job: &JobName, interval: PromDuration) -> TargetIx {
         let Self { entries, free, index, jobs, .. } = self;
-        let hash_at = |target: &TargetIx| hash_of(entries[target.place()].id);
-        let vacant = match index.0.entry(hash_of(id), |target| entries[target.place()].id == id, hash_at) {
-            hash_table::Entry::Occupied(known) => return *known.get(),
-            hash_table::Entry::Vacant(vacant) => vacant,
-        };
-        let new = TargetIx(u32::try_from(entries.len()).unwrap_or(u32::MAX));
-        let target = free.pop().unwrap_or(new);
-        vacant.insert(target);
+        let end = TargetIx(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+        let new = free.last().copied().unwrap_or(end);
+        let target = index.find_or_insert(id, new, entries);
+        if target != new {
+            return target;
+        }
         let entry = Entry {
             id,
             job: jobs.place_of(job),
@@ -254,9 +248,10 @@ impl Catalogue {
             weight: Weight::default(),
             basis: Basis::Nothing,
         };
-        if target == new {
+        if target == end {
             entries.push(entry);
         } else {
+            free.pop();
             entries[target.place()] = entry;
         }
         target
@@ -270,9 +265,7 @@ impl Catalogue {
         if entry.basis == Basis::Measured {
             self.jobs.remove(entry.job, entry.weight.into());
         }
-        if let Ok(found) = self.index.0.find_entry(hash_of(entry.id), |other| *other == target) {
-            found.remove();
-        }
+        self.index.remove(entry.id, &self.entries);
         self.entries[target.place()].basis = Basis::Nothing;
         self.free.push(target);
     }

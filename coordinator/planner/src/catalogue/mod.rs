@@ -9,12 +9,11 @@
 mod entry;
 mod estimate;
 mod follow;
+mod index;
 mod jobs;
 mod worklist;
 
-use hashbrown::HashTable;
 use narthex_common::{
-    fingerprint::Fingerprint,
     load::Load,
     shard::{Ordinal, ReplicaId},
     target::TargetId,
@@ -23,6 +22,7 @@ use narthex_common::{
 pub(crate) use self::entry::{Basis, Listing, Standing};
 use self::{
     entry::{Entry, Holder},
+    index::Index,
     jobs::Jobs,
     worklist::Worklist,
 };
@@ -52,10 +52,6 @@ impl TargetIx {
         self.0 as usize
     }
 }
-
-/// Where every id is. Ids are hashes already.
-#[derive(Debug, Default)]
-struct Index(HashTable<TargetIx>);
 
 /// What is known of one replica.
 #[derive(Debug)]
@@ -99,7 +95,7 @@ impl Catalogue {
 
     /// A target's place. Every listed and every held target has one.
     pub(crate) fn place_of(&self, id: TargetId) -> Option<TargetIx> {
-        self.index.0.find(hash_of(id), |target| self.entries[target.place()].id == id).copied()
+        self.index.find(id, &self.entries)
     }
 
     pub(crate) fn id(&self, target: TargetIx) -> TargetId {
@@ -167,9 +163,4 @@ impl Catalogue {
     fn entry(&self, target: TargetIx) -> &Entry {
         &self.entries[target.place()]
     }
-}
-
-/// Spreads ids that are not hashes, too: those of hand-made worlds.
-fn hash_of(TargetId(Fingerprint(id)): TargetId) -> u64 {
-    id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -69,6 +69,8 @@ pub(crate) struct Homeless {
     pub(crate) target: TargetIx,
     pub(crate) id: TargetId,
     pub(crate) cost: Cost,
+    /// How much of a budget that is, in billionths.
+    pub(crate) share: u64,
 }
 
 /// A target that wants room.
@@ -254,11 +256,16 @@ impl<'w> Draft<'w> {
 
     /// The targets that discovery lists and no shard holds, in no order.
     pub(crate) fn homeless(&self) -> Vec<Homeless> {
-        let homeless = self.catalogue.homeless(self.replica).iter().copied();
+        let budget = self.policy.budget(OwnBudget::default()).whole();
+        let members = self.catalogue.homeless(self.replica);
+        let mut homeless = Vec::with_capacity(members.len());
+        for &target in members {
+            if self.number_of_holders(target) == 0 {
+                let cost = self.cost(target);
+                homeless.push(Homeless { target, id: self.id(target), cost, share: cost.share_of(budget) });
+            }
+        }
         homeless
-            .filter(|target| self.number_of_holders(*target) == 0)
-            .map(|target| Homeless { target, id: self.id(target), cost: self.cost(target) })
-            .collect()
     }
 
     /// The targets that are on the move, or held more than once, sorted by id.
@@ -377,7 +384,7 @@ impl<'w> Draft<'w> {
 
     /// Gives a homeless target to a shard: the same, of which there may be a million in one round.
     pub(crate) fn house(&mut self, homeless: Homeless, to: ShardIx, why: PlaceReason) {
-        let Homeless { target, id, cost } = homeless;
+        let Homeless { target, id, cost, .. } = homeless;
         let held = Held { state: TargetState::Normal, scrapes: 0 };
         self.pencil.write(target, std::iter::once(Holding { shard: to, held }).collect());
         let shard = &mut self.shards[to];

@@ -6,7 +6,6 @@ use crate::{
     catalogue::{Basis, Listing, TargetIx},
     draft::{Draft, Homeless, ShardIx, Wanting},
     reason::{PlaceReason, Unplaced},
-    world::OwnBudget,
 };
 
 /// Places what has waited for its load for long enough and finds room.
@@ -15,13 +14,13 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
         leave_all_unplaced(draft, Unplaced::MaybeHeld);
         return;
     }
-    let (waiting, homeless): (Vec<_>, Vec<_>) =
-        draft.homeless().into_iter().partition(|homeless| waits_for_its_probe(draft, homeless.target));
-    for homeless in waiting {
-        draft.leave_unplaced(homeless.target, Unplaced::LoadUnknown);
+    let mut homeless = draft.homeless();
+    for waiting in homeless.extract_if(.., |homeless| waits_for_its_probe(draft, homeless.target)).collect::<Vec<_>>() {
+        draft.leave_unplaced(waiting.target, Unplaced::LoadUnknown);
     }
+    homeless.sort_unstable_by_key(|homeless| (Reverse(homeless.share), homeless.id));
     let mut empty_from = 0;
-    for homeless in largest_first(draft, homeless) {
+    for homeless in homeless {
         match shard_for(draft, homeless, &mut empty_from) {
             Some((shard, why)) => draft.house(homeless, shard, why),
             None => draft.wanting.push(Wanting::Homeless(homeless.target)),
@@ -49,14 +48,6 @@ fn waits_for_its_probe(draft: &Draft<'_>, target: TargetIx) -> bool {
             }
         },
     }
-}
-
-fn largest_first(draft: &Draft<'_>, homeless: Vec<Homeless>) -> impl Iterator<Item = Homeless> + use<> {
-    let budget = draft.policy.budget(OwnBudget::default()).whole();
-    let keyed = homeless.into_iter().map(|homeless| (Reverse(homeless.cost.share_of(budget)), homeless.id, homeless));
-    let mut keyed: Vec<_> = keyed.collect();
-    keyed.sort_unstable_by_key(|(share, id, _)| (*share, *id));
-    keyed.into_iter().map(|(_, _, homeless)| homeless)
 }
 
 /// Where a target goes, and why there. The largest come first: those that are larger than a shard may be filled take
