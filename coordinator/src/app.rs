@@ -3,8 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use narthex_common::{config::Config, load::Series, semantics::PrometheusVersion};
-use narthex_planner::{Policy, policy};
+use narthex_common::{config::Config, semantics::PrometheusVersion};
 use narthex_runtime::{
     admin::{self, Readiness},
     clock,
@@ -27,7 +26,7 @@ use crate::{
     probe::ProbeManager,
     provider::{LocalProvider, LocalSettings, Provider, StaticProvider},
     reload::ConfigFile,
-    round::{Rounds, Rules},
+    round::Rounds,
     simulate,
     status::{self, ApiState, RoundMetrics},
 };
@@ -72,7 +71,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         },
     )?;
     let version = args.prometheus_version;
-    let rules = rules(&args)?;
+    let rules = args.rules()?;
     let config = Arc::new(load_config(&args.config_file, version)?);
     let listener = listen(&args.web_address, "--web.address").await?;
     let shutdown = Shutdown::on_signals().context("listen to signals")?;
@@ -93,7 +92,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let probed = ProbeManager::start(
         discovered.clone(),
         known_loads,
-        args.probe_concurrency,
+        args.probe_concurrency.get(),
         version,
         &mut registry,
         shutdown.clone(),
@@ -158,20 +157,6 @@ pub fn load_config(path: &std::path::Path, version: PrometheusVersion) -> anyhow
     let config = Config::load(&path, &Disk, version)?;
     discover::check(&config, version)?;
     Ok(config)
-}
-
-fn rules(args: &RunArgs) -> anyhow::Result<Rules> {
-    let shard = &args.shard;
-    let settings = policy::Settings {
-        max_series: Series(shard.max_series),
-        min_shards: shard.min_shard,
-        max_shards: shard.max_shard,
-        max_idle_time: Some(shard.max_idle_time).filter(|time| !time.is_zero()),
-        ..policy::Settings::default()
-    };
-    let policy = Policy::new(settings).context("the flags --shard.* contradict each other")?;
-    let max_process_series = Some(Series(shard.max_process_series)).filter(|series| series.0 > 0);
-    Ok(Rules::new(policy, max_process_series))
 }
 
 fn local_settings(args: &RunArgs) -> anyhow::Result<LocalSettings> {

@@ -1,9 +1,14 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+mod policy;
+mod shards;
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use narthex_common::{config::PromDuration, semantics::PrometheusVersion};
+
+pub use self::shards::{LocalArgs, ShardArgs, ShardType};
 
 /// Shards Prometheus by measured load.
 ///
@@ -161,12 +166,19 @@ pub struct RunArgs {
     pub sd_init_timeout: Duration,
     /// How many targets are probed at once. A target is probed (scraped once by the coordinator) as long as no shard has
     /// measured its series.
-    #[arg(long = "probe.concurrency", default_value_t = 200, value_name = "N")]
-    pub probe_concurrency: usize,
+    #[arg(long = "probe.concurrency", default_value = "200", value_name = "N")]
+    pub probe_concurrency: NonZeroUsize,
+    /// How long a new target waits for its first probe, such as 10s. Then it is placed by an estimate: the median of its
+    /// job, or else of all targets.
+    #[arg(long = "probe.max-wait", default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub probe_max_wait: Duration,
     /// The Prometheus version by whose rules the config is read and targets are built, such as 2.42 or 3.5: that of your
     /// shards.
     #[arg(long = "prometheus.version", default_value = "3.5", value_name = "VERSION")]
     pub prometheus_version: PrometheusVersion,
+    /// How several replicas relate to each other.
+    #[arg(long = "replica.placement", value_enum, default_value = "independent", value_name = "HOW")]
+    pub replica_placement: ReplicaPlacement,
     /// The shards.
     #[command(flatten)]
     pub shard: ShardArgs,
@@ -181,6 +193,15 @@ pub struct RunArgs {
     pub log_format: LogFormat,
 }
 
+/// How several replicas relate to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReplicaPlacement {
+    /// Each is planned by itself.
+    Independent,
+    /// A target is on the same shard in all of them: the first is planned, the others follow.
+    Mirrored,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -188,75 +209,6 @@ pub enum LogFormat {
     Logfmt,
     /// One JSON object a line.
     Json,
-}
-
-/// Who the shards are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ShardType {
-    /// A fixed list in a file (--shard.static-file).
-    Static,
-    /// Processes on this machine that the coordinator starts and stops (--shard.local.*).
-    Local,
-}
-
-/// The shards: who they are and what each may carry.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Shards")]
-pub struct ShardArgs {
-    /// Who the shards are.
-    #[arg(long = "shard.type", value_enum, default_value = "local", value_name = "TYPE")]
-    pub kind: ShardType,
-    /// The list of shards for --shard.type=static, in Kvass' format. It is looked at in every round.
-    #[arg(long = "shard.static-file", default_value = "static-shards.yaml", value_name = "FILE")]
-    pub static_file: PathBuf,
-    /// The most series one shard may keep, that is, after metric_relabel_configs: its memory.
-    ///
-    /// A shard whose Prometheus holds a tenth more than this in its head gets no further targets.
-    #[arg(long = "shard.max-series", default_value_t = 1_000_000, value_name = "N")]
-    pub max_series: u64,
-    /// The most series one shard may scrape, that is, before metric_relabel_configs: its work. 0 is no limit.
-    #[arg(long = "shard.max-process-series", default_value_t = 0, value_name = "N")]
-    pub max_process_series: u64,
-    /// The most shards that a replica is scaled out to.
-    #[arg(long = "shard.max-shard", default_value_t = 999_999, value_name = "N")]
-    pub max_shard: u32,
-    /// The fewest shards of a replica; targets are placed only once that many are there.
-    #[arg(long = "shard.min-shard", default_value_t = 0, value_name = "N")]
-    pub min_shard: u32,
-    /// How long the last shard must be without targets before it is removed, such as 10m or 3h; 0 switches scale-in off.
-    ///
-    /// Above 0 the lowest shards are filled first and the last one is emptied when its targets fit elsewhere; at 0 targets
-    /// are spread over all shards.
-    #[arg(long = "shard.max-idle-time", default_value = "0s", value_parser = duration, value_name = "DURATION")]
-    pub max_idle_time: Duration,
-}
-
-/// Shards on this machine.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Local shards (--shard.type=local)")]
-pub struct LocalArgs {
-    /// Where the shards keep their configs and data, each in a directory shard-N. One coordinator at a time may use it.
-    #[arg(long = "shard.local.data-dir", default_value = "narthex-data", value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// The ports shards may use on 127.0.0.1, three in a row for each: sidecar API, scrape proxy, Prometheus. The default
-    /// is enough for 100 shards.
-    #[arg(long = "shard.local.ports", default_value = "19100-19399", value_parser = ports, value_name = "FROM-TO")]
-    pub ports: std::ops::RangeInclusive<u16>,
-    /// The prometheus binary that shards run: a path, or a name to be found on PATH.
-    #[arg(long = "shard.local.prometheus", default_value = "prometheus", value_name = "PATH")]
-    pub prometheus: PathBuf,
-    /// The narthex-sidecar binary: a path, or a name to be found on PATH. By default the one beside this binary, or else
-    /// the one on PATH.
-    #[arg(long = "shard.local.sidecar", value_name = "PATH")]
-    pub sidecar: Option<PathBuf>,
-    /// A flag handed to every shard's Prometheus, such as --storage.tsdb.retention.time=6h; may be repeated. Shards that
-    /// run with other flags are started anew.
-    #[arg(long = "shard.local.prometheus-arg", value_name = "FLAG", allow_hyphen_values = true)]
-    pub prometheus_args: Vec<String>,
-    /// Stops the shards when the coordinator ends on SIGINT or SIGTERM; otherwise they go on and are adopted by the
-    /// next one.
-    #[arg(long = "shard.local.stop-with-coordinator")]
-    pub stop_with_coordinator: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -270,16 +222,6 @@ fn interval(text: &str) -> Result<Duration, String> {
 fn prom_interval(text: &str) -> Result<PromDuration, String> {
     interval(text)?;
     text.parse::<PromDuration>().map_err(|error| error.to_string())
-}
-
-fn ports(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
-    let (from, to) = text.split_once('-').ok_or("expected FROM-TO, such as 19100-19399")?;
-    let port = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is not a port"));
-    let (from, to) = (port(from)?, port(to)?);
-    if to < from || to - from < 2 {
-        return Err(format!("{from}-{to} has no room for one shard, which needs three ports"));
-    }
-    Ok(from..=to)
 }
 
 #[cfg(test)]
