@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+use anyhow::Context as _;
 use futures_util::future::BoxFuture;
-use narthex_common::semantics::PrometheusVersion;
+use narthex_common::{config::Config, semantics::PrometheusVersion};
 use narthex_runtime::clock;
 use prometheus_client::{
     metrics::gauge::Gauge,
@@ -18,7 +19,13 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use crate::{app::load_config, discover::DiscoveryManager, status::Reload};
+use crate::{
+    app::load_config,
+    discover::{Discovered, DiscoveryManager},
+    status::{Reload, TryConfig},
+};
+
+mod previewed;
 
 /// The user's config file and who must hear of a new one.
 pub struct ConfigFile {
@@ -96,6 +103,17 @@ impl Reload for ConfigFile {
                     Err(error)
                 }
             }
+        })
+    }
+}
+
+impl TryConfig for ConfigFile {
+    fn try_config(&self, running: Arc<Config>, text: String) -> BoxFuture<'_, anyhow::Result<Discovered>> {
+        Box::pin(async move {
+            let version = self.version;
+            let config = tokio::task::spawn_blocking(move || previewed::read(&running, &text, version)).await??;
+            let discovery = self.discovery.lock().await.clone();
+            discovery.preview(Arc::new(config)).await.context("the coordinator is shutting down")
         })
     }
 }

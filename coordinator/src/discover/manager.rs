@@ -40,11 +40,16 @@ const WAITING_UPDATES: usize = 64;
 /// Keeps discovery going. Cheap to clone; discovery ends at shutdown.
 #[derive(Clone, Debug)]
 pub struct DiscoveryManager {
-    configs: mpsc::Sender<NewConfig>,
+    requests: mpsc::Sender<Request>,
 }
 
-/// A config, and whom to tell once it is taken over.
-type NewConfig = (Arc<Config>, oneshot::Sender<()>);
+/// What the manager is asked to do with a config.
+enum Request {
+    /// To go over to it, and to say so.
+    Apply(Arc<Config>, oneshot::Sender<()>),
+    /// To say what it would find with it.
+    Preview(Arc<Config>, oneshot::Sender<Discovered>),
+}
 
 /// Makes the discoverer of an SD block; a test has its own.
 pub(super) type MakeDiscoverer = Box<dyn Fn(&DiscoveryConfig) -> Box<dyn Discoverer> + Send>;
@@ -77,7 +82,7 @@ impl DiscoveryManager {
     ) -> (Self, watch::Receiver<Arc<Discovered>>) {
         let state = State::new(config, version);
         let (snapshots, snapshot) = watch::channel(Arc::new(state.snapshot()));
-        let (configs, new_configs) = mpsc::channel(1);
+        let (requests, asked) = mpsc::channel(1);
         let (update_sender, updates) = mpsc::channel(WAITING_UPDATES);
         let mut running = Running {
             state,
@@ -92,8 +97,8 @@ impl DiscoveryManager {
             next_relabeling: Instant::now(),
         };
         running.adjust_tasks();
-        tokio::spawn(running.run(new_configs, updates, shutdown));
-        (Self { configs }, snapshot)
+        tokio::spawn(running.run(asked, updates, shutdown));
+        (Self { requests }, snapshot)
     }
 
     /// Goes over to a new config that [`check`](super::check) has let through. SD blocks that stay keep running and
@@ -101,9 +106,18 @@ impl DiscoveryManager {
     pub async fn apply(&self, config: Arc<Config>) {
         let (taken, is_taken) = oneshot::channel();
         // A manager that has ended is one at shutdown: there is nothing left to apply a config to.
-        if self.configs.send((config, taken)).await.is_ok() {
+        if self.requests.send(Request::Apply(config, taken)).await.is_ok() {
             drop(is_taken.await);
         }
+    }
+
+    /// What would be known with another config that [`check`](super::check) has let through, and changes nothing. SD
+    /// blocks that run are relabeled by its rules; a job with one that does not run is not
+    /// [`discovered`](super::JobTargets::discovered). None at shutdown.
+    pub async fn preview(&self, config: Arc<Config>) -> Option<Discovered> {
+        let (found, is_found) = oneshot::channel();
+        self.requests.send(Request::Preview(config, found)).await.ok()?;
+        is_found.await.ok()
     }
 }
 
@@ -143,7 +157,7 @@ impl Drop for DiscoveryTask {
 impl Running {
     async fn run(
         mut self,
-        mut configs: mpsc::Receiver<NewConfig>,
+        mut requests: mpsc::Receiver<Request>,
         mut updates: mpsc::Receiver<(DiscoveryId, Update)>,
         shutdown: Shutdown,
     ) {
@@ -154,11 +168,14 @@ impl Running {
                 && (self.state.has_changed() || self.published_generation != Some(self.generation));
             tokio::select! {
                 () = &mut ended => return,
-                Some((config, taken)) = configs.recv() => {
-                    self.apply(config);
-                    // Whoever asked may have stopped waiting.
-                    taken.send(()).unwrap_or_default();
-                }
+                Some(request) = requests.recv() => match request {
+                    Request::Apply(config, taken) => {
+                        self.apply(config);
+                        // Whoever asked may have stopped waiting.
+                        taken.send(()).unwrap_or_default();
+                    }
+                    Request::Preview(config, found) => drop(tokio::spawn(preview(self.state.clone(), config, found))),
+                },
                 Some((from, update)) = updates.recv() => self.take(from, update),
                 relabeled = finished(&mut self.relabeling) => self.publish(relabeled),
                 () = tokio::time::sleep_until(self.next_relabeling), if may_relabel => self.relabel(),
@@ -234,6 +251,16 @@ impl Running {
             self.snapshots.send_replace(Arc::new(snapshot));
         }
     }
+}
+
+/// Relabels a copy of what is known by another config's rules.
+async fn preview(mut state: State, config: Arc<Config>, found: oneshot::Sender<Discovered>) {
+    state.apply(config);
+    for relabeled in relabel_all(state.take_changed()).await {
+        state.accept(relabeled);
+    }
+    // Whoever asked may have stopped waiting.
+    drop(found.send(state.snapshot()));
 }
 
 /// Waits for the relabeling that runs, or for ever when none does.

@@ -19,8 +19,8 @@ use super::{
     relabel::{Groups, JobBuilder, Relabeled, RelabeledGroups, Relabeling},
 };
 
-/// Everything discovery knows.
-#[derive(Debug)]
+/// Everything discovery knows. A copy shares what was found and what was made of it.
+#[derive(Clone, Debug)]
 pub(super) struct State {
     version: PrometheusVersion,
     config: Arc<Config>,
@@ -32,7 +32,7 @@ pub(super) struct State {
 }
 
 /// One job of the config.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Job {
     builder: Arc<JobBuilder>,
     /// The groups of its `static_configs`.
@@ -43,7 +43,7 @@ struct Job {
 }
 
 /// One SD block, used by one or more jobs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Discovery {
     /// The block.
     pub(super) config: DiscoveryConfig,

@@ -310,3 +310,36 @@ async fn nothing_is_published_when_nothing_changes() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(!discovery.snapshot.has_changed().unwrap());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_relabels_what_is_known_by_another_configs_rules_and_changes_nothing() {
+    let mut discovery = Fixture::start(TWO_JOBS);
+    discovery.settled().await;
+    discovery.tell("/x", found([group("f", &["1:1", "2:1"])])).await;
+    discovery.tell("/y", found([])).await;
+    let before = discovery.settled().await;
+    let other = config(
+        "
+scrape_configs:
+- job_name: a
+  http_sd_configs: [{url: 'http://sd/x'}]
+  relabel_configs: [{source_labels: [__address__], regex: '1:1', action: drop}]
+- job_name: new
+  static_configs: [{targets: ['3:1']}]
+  http_sd_configs: [{url: 'http://sd/x'}]
+- job_name: unknown
+  http_sd_configs: [{url: 'http://sd/z'}]
+",
+    );
+    let previewed = discovery.manager.preview(other).await.unwrap();
+    assert_eq!(previewed.jobs.len(), 3);
+    assert_eq!((instances(job(&previewed, "a")), job(&previewed, "a").dropped.len()), (vec!["2:1".to_owned()], 1));
+    assert_eq!(instances(job(&previewed, "new")), ["1:1", "2:1", "3:1"]);
+    assert!(job(&previewed, "new").discovered && !job(&previewed, "unknown").discovered);
+
+    assert!(Arc::ptr_eq(&before, &discovery.settled().await), "nothing is published");
+    assert_eq!((discovery.started(), discovery.ended()), (2, 0), "nothing is started or ended");
+    discovery.tell("/y", Update { groups: vec![group("f", &["4:1"])], failure: None }).await;
+    let after = discovery.settled().await;
+    assert_eq!(instances(job(&after, "c")), ["4:1", "static:1"], "the running config goes on");
+}

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, RawQuery, State},
+    extract::{DefaultBodyLimit, Path, RawQuery, State, rejection::BytesRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use narthex_common::{
     api::{Answer, ErrorType},
@@ -17,17 +18,21 @@ use narthex_common::{
 };
 use regex::Regex;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
-    Snapshot,
+    Snapshot, TryConfig,
     live::Live,
     plan::{PlanQuery, Planned, Targets, plan_view},
+    preview::{self, PreviewRequest},
     shard_summaries,
     target_history::target_history,
     targets::{TargetsQuery, targets_view},
 };
 use crate::observe::ShardClient;
+
+/// How large a request for a preview may be: configs of thousands of jobs have a few megabytes.
+const MAX_BODY: usize = 16 << 20;
 
 /// Reads the config again: what `POST /-/reload` and SIGHUP do.
 pub trait Reload: Send + Sync {
@@ -43,18 +48,22 @@ pub trait Reload: Send + Sync {
 pub struct ApiState {
     snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
     reload: Arc<dyn Reload>,
+    try_config: Arc<dyn TryConfig>,
     live: Arc<Live>,
+    /// One preview at a time: a large one keeps a core busy for a minute.
+    previews: Arc<Semaphore>,
 }
 
 impl ApiState {
-    /// An API over the newest round (none before the first), what reloads the config, and what asks the shards.
+    /// An API over the newest round (none before the first), what reads configs, and what asks the shards.
     #[must_use]
     pub fn new(
         snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
-        reload: Arc<dyn Reload>,
+        config: Arc<impl Reload + TryConfig + 'static>,
         client: Arc<dyn ShardClient>,
     ) -> Self {
-        Self { snapshot, reload, live: Arc::new(Live::new(client)) }
+        let (reload, try_config) = (Arc::clone(&config) as _, config as _);
+        Self { snapshot, reload, try_config, live: Arc::new(Live::new(client)), previews: Arc::new(Semaphore::new(1)) }
     }
 
     /// The newest round. Cloned out, so that a long answer does not keep the next one from being published.
@@ -73,6 +82,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/targets", get(targets))
         .route("/api/v1/targets/{id}/history", get(history))
         .route("/api/v1/plan", get(plan))
+        .route("/api/v1/plan/preview", post(preview).layer(DefaultBodyLimit::max(MAX_BODY)))
         .route("/api/v1/shards", get(shards))
         .route("/debug/world", get(world))
         .route("/-/reload", post(reload).put(reload))
@@ -99,6 +109,37 @@ async fn plan(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Resul
         success(plan_view(&Planned { targets, plan, errors, round: *took, planning: *planning }, &query))
     })
     .await
+}
+
+/// What would be planned if something were different. Nothing becomes different.
+async fn preview(
+    State(state): State<ApiState>,
+    RawQuery(query): RawQuery,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Failure> {
+    let query = PlanQuery::parse(query.as_deref().unwrap_or_default()).map_err(Failure::bad_data)?;
+    let body = body.map_err(|error| Failure { status: error.status(), ..Failure::bad_data(error.body_text()) })?;
+    let mut request = PreviewRequest::parse(&body).map_err(Failure::bad_data)?;
+    let turn = Arc::clone(&state.previews).try_acquire_owned().map_err(|_| Failure {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        error_type: ErrorType::Unavailable,
+        error: "another preview is being made; ask again when it is done".to_owned(),
+    })?;
+    let snapshot = state.newest()?;
+    let discovered = match request.config.take() {
+        Some(text) => {
+            let running = Arc::clone(&snapshot.discovered.config);
+            let found = state.try_config.try_config(running, text).await;
+            Some(found.map_err(|error| Failure::bad_data(format!("{error:#}")))?)
+        }
+        None => None,
+    };
+    let view = off_the_async_threads(move || {
+        let view = preview::preview(&snapshot, &request, discovered.as_ref(), &query);
+        drop(turn);
+        view
+    });
+    Ok(success(view.await?.map_err(Failure::bad_data)?))
 }
 
 async fn history(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Response, Failure> {

@@ -1,9 +1,6 @@
 //! From a plan to what is shown of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use narthex_common::{job::JobName, load::Load, shard::Ordinal, target::TargetId};
 use narthex_planner::{
@@ -46,15 +43,13 @@ pub(in crate::status) fn plan_view(planned: &Planned<'_>, query: &PlanQuery) -> 
     let replicas: Vec<ReplicaPlanView> = replicas
         .map(|(view, plan)| Replica { targets: planned.targets, view, plan, query, jobs: &jobs }.view())
         .collect();
-    let mut totals = Totals { targets: world.targets.len() as u64, ..Totals::default() };
-    replicas.iter().for_each(|replica| totals.add(&replica.totals));
     PlanView {
         at: world.now.to_string(),
         round_seconds: planned.round.as_secs_f64(),
         planning_seconds: planned.planning.as_secs_f64(),
         config: discovered.config.fingerprint(),
         errors: planned.errors.to_vec(),
-        totals,
+        totals: Totals::of(world, planned.plan),
         replicas,
     }
 }
@@ -85,7 +80,7 @@ impl Replica<'_> {
         let suspects = first(suspects, limit, &mut matching.suspects);
         ReplicaPlanView {
             id: self.view.id.clone(),
-            totals: self.totals(),
+            totals: Totals::of_replica(self.targets.world, self.view, self.plan),
             matching,
             changes: changes.into_iter().map(|change| self.change(change)).collect(),
             unplaced: unplaced.into_iter().map(|(&id, &why)| self.unplaced(id, why)).collect(),
@@ -101,30 +96,6 @@ impl Replica<'_> {
                     shards: self.shard_names(&shards),
                 })
                 .collect(),
-        }
-    }
-
-    fn totals(&self) -> Totals {
-        let mut changes = BTreeMap::<String, u64>::new();
-        // Counted by what does not allocate: there may be a million.
-        let mut by_kind = BTreeMap::<&str, u64>::new();
-        self.plan.changes.iter().for_each(|change| *by_kind.entry(change.kind()).or_default() += 1);
-        changes.extend(by_kind.iter().map(|(kind, n)| ((*kind).to_owned(), *n)));
-        let mut by_why = BTreeMap::<&str, u64>::new();
-        self.plan.unplaced.values().for_each(|why| *by_why.entry(why.as_str()).or_default() += 1);
-        let of = |kind| by_kind.get(kind).copied().unwrap_or_default();
-        Totals {
-            shards: self.view.shards.len() as u64,
-            wanted_shards: u64::from(self.plan.wanted_shards),
-            targets: self.targets.world.targets.len() as u64,
-            places: of("place"),
-            moves: of("move"),
-            removed: of("forget"),
-            changes,
-            unplaced: by_why.into_iter().map(|(why, n)| (why.to_owned(), n)).collect(),
-            oversized: self.plan.oversized.len() as u64,
-            suspects: self.plan.memory.suspects.len() as u64,
-            taken_over: self.plan.memory.taken_over.len() as u64,
         }
     }
 

@@ -4,8 +4,7 @@
 mod build;
 mod query;
 mod targets;
-
-use std::collections::BTreeMap;
+mod totals;
 
 use narthex_common::{
     fingerprint::Fingerprint,
@@ -23,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use build::{Planned, plan_view};
 pub(super) use query::PlanQuery;
 pub(super) use targets::Targets;
+pub(super) use totals::Totals;
 
 /// One round's plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,33 +61,6 @@ pub struct ReplicaPlanView {
     pub oversized: Vec<OversizedView>,
     /// The targets that may have killed a shard.
     pub suspects: Vec<SuspectView>,
-}
-
-/// How much of everything there is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Shards there are.
-    pub shards: u64,
-    /// Shards there are to be.
-    pub wanted_shards: u64,
-    /// Targets that discovery lists.
-    pub targets: u64,
-    /// Targets that get a shard.
-    pub places: u64,
-    /// Targets that start to move.
-    pub moves: u64,
-    /// Targets that leave because discovery no longer lists them.
-    pub removed: u64,
-    /// All changes, by kind.
-    pub changes: BTreeMap<String, u64>,
-    /// Targets without a shard, by why.
-    pub unplaced: BTreeMap<String, u64>,
-    /// Targets that are larger than a shard may fill.
-    pub oversized: u64,
-    /// Targets that may have killed a shard.
-    pub suspects: u64,
-    /// Targets that were taken over from lost shards and whose new shards are being watched.
-    pub taken_over: u64,
 }
 
 /// How much matches a query, listed or not.
@@ -183,28 +156,6 @@ pub struct SuspectView {
     pub shards: Vec<String>,
     /// Why, in words.
     pub text: String,
-}
-
-impl Totals {
-    /// Adds another replica's.
-    fn add(&mut self, other: &Self) {
-        // Every replica has the same targets.
-        self.targets = self.targets.max(other.targets);
-        self.shards += other.shards;
-        self.wanted_shards += other.wanted_shards;
-        self.places += other.places;
-        self.moves += other.moves;
-        self.removed += other.removed;
-        self.oversized += other.oversized;
-        self.suspects += other.suspects;
-        self.taken_over += other.taken_over;
-        for (kind, n) in &other.changes {
-            *self.changes.entry(kind.clone()).or_default() += n;
-        }
-        for (why, n) in &other.unplaced {
-            *self.unplaced.entry(why.clone()).or_default() += n;
-        }
-    }
 }
 
 impl From<&Target> for TargetName {

@@ -1,30 +1,54 @@
 //! The API as it is asked.
 
+use anyhow::Context as _;
 use axum::{Router, body::Body, http::Request};
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tower::ServiceExt as _;
 
 use super::{
-    super::{ApiState, Reload, router},
+    super::{ApiState, Reload, TryConfig, router},
     plan::with_a_plan,
     *,
 };
 use crate::observe::fake::Fleet;
 
-struct NoReload;
+/// A config file that is not there, and whose text means what a test says.
+#[derive(Default)]
+pub(super) struct FakeConfig {
+    /// What is discovered with any config.
+    pub(super) found: Option<Discovered>,
+    /// Told when an answer begins, and what it then waits for.
+    pub(super) gate: Option<Arc<(Notify, Notify)>>,
+}
 
-impl Reload for NoReload {
+impl Reload for FakeConfig {
     fn reload(&self) -> BoxFuture<'_, anyhow::Result<()>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async { anyhow::bail!("a preview reloads nothing") })
+    }
+}
+
+impl TryConfig for FakeConfig {
+    fn try_config(&self, _: Arc<Config>, text: String) -> BoxFuture<'_, anyhow::Result<Discovered>> {
+        Box::pin(async move {
+            if let Some(gate) = &self.gate {
+                gate.0.notify_one();
+                gate.1.notified().await;
+            }
+            self.found.clone().with_context(|| format!("{text} is refused"))
+        })
     }
 }
 
 /// An API over a snapshot.
 pub(super) fn api(snapshot: Snapshot) -> Router {
+    api_with(snapshot, FakeConfig::default())
+}
+
+pub(super) fn api_with(snapshot: Snapshot, config: FakeConfig) -> Router {
     let (_, newest) = watch::channel(Some(Arc::new(snapshot)));
-    router(ApiState::new(newest, Arc::new(NoReload), Fleet::new(1, Fingerprint(0))))
+    router(ApiState::new(newest, Arc::new(config), Fleet::new(1, Fingerprint(0))))
 }
 
 /// The status and the answer to a request.

@@ -38,6 +38,7 @@ use crate::{
 mod http;
 mod metrics;
 mod plan;
+mod preview;
 
 fn target(instance: &str) -> Target {
     let labels = [("__address__", instance), ("__scrape_interval__", "15s"), ("job", "node"), ("instance", instance)];
