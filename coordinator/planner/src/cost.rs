@@ -48,6 +48,12 @@ impl Cost {
         Self { series: self.series.max(other.series), work: self.work.max(other.work) }
     }
 
+    /// The smaller of each figure.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self { series: self.series.min(other.series), work: self.work.min(other.work) }
+    }
+
     /// So many hundredths of it.
     #[must_use]
     pub fn percent(self, percent: u64) -> Self {

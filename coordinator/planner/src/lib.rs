@@ -2,7 +2,8 @@
 //!
 //! [`plan()`] is a function: the same [`World`] and [`Policy`] give the same [`Plan`]. It has no clock, no randomness of
 //! its own, no I/O. The phases of a round are functions, too, in the order in which they run: forget, settle, relieve,
-//! place, rebalance, drain, scale. [`Planner`] is the same function for round after round: it costs what changed.
+//! place, rebalance, drain, scale. Where replicas mirror each other, that is the first one's round; the others follow what becomes of
+//! it. [`Planner`] is the same function for round after round: it costs what changed.
 
 mod catalogue;
 pub mod cost;
@@ -19,6 +20,7 @@ pub mod world;
 use catalogue::Catalogue;
 use draft::Draft;
 pub use plan::{Plan, ReplicaPlan, ShardPlan};
+use policy::Placement;
 pub use policy::Policy;
 use reason::Unplaced;
 pub use world::World;
@@ -51,15 +53,42 @@ impl Planner {
     /// Plans one round.
     pub fn plan(&mut self, world: &World, policy: &Policy) -> Plan {
         self.catalogue.follow(world);
-        let replicas = world.replicas.iter().enumerate();
-        let plan_of = |(place, view): (usize, &ReplicaView)| {
-            (view.id.clone(), plan_replica(world, place, &self.catalogue, policy))
+        let drafts = match policy.placement {
+            Placement::Independent => {
+                (0..world.replicas.len()).map(|replica| plan_replica(world, replica, &self.catalogue, policy)).collect()
+            }
+            Placement::Mirrored => {
+                self.catalogue.look_through_apart();
+                plan_mirrors(world, &self.catalogue, policy)
+            }
         };
-        Plan { replicas: replicas.map(plan_of).collect() }
+        Plan { replicas: drafts.into_iter().map(|draft| (draft.view.id.clone(), draft.finish())).collect() }
     }
 }
 
-fn plan_replica(world: &World, replica: usize, catalogue: &Catalogue, policy: &Policy) -> ReplicaPlan {
+/// Plans the first replica, and lets the others follow.
+fn plan_mirrors<'w>(world: &'w World, catalogue: &'w Catalogue, policy: &'w Policy) -> Vec<Draft<'w>> {
+    if world.replicas.is_empty() {
+        return Vec::new();
+    }
+    let first = plan_replica(world, 0, catalogue, policy);
+    let follow = |replica: usize| {
+        let mut draft = Draft::of(world, replica, catalogue, policy);
+        phase::forget::forget(&mut draft);
+        phase::settle::settle(&mut draft);
+        if enough_shards_are_there(draft.view, policy) {
+            phase::mirror::mirror(&mut draft, &first);
+        } else {
+            phase::place::leave_all_unplaced(&mut draft, Unplaced::BelowMinimum);
+        }
+        phase::mirror::scale(&mut draft, &first);
+        draft
+    };
+    let followers: Vec<_> = (1..world.replicas.len()).map(follow).collect();
+    std::iter::once(first).chain(followers).collect()
+}
+
+fn plan_replica<'w>(world: &'w World, replica: usize, catalogue: &'w Catalogue, policy: &'w Policy) -> Draft<'w> {
     let mut draft = Draft::of(world, replica, catalogue, policy);
     phase::forget::forget(&mut draft);
     phase::settle::settle(&mut draft);
@@ -72,7 +101,7 @@ fn plan_replica(world: &World, replica: usize, catalogue: &Catalogue, policy: &P
         phase::place::leave_all_unplaced(&mut draft, Unplaced::BelowMinimum);
     }
     phase::scale::scale(&mut draft);
-    draft.finish()
+    draft
 }
 
 /// Whether as many shards as the minimum are there: they answered once, or were there before the coordinator. A shard

@@ -2,10 +2,16 @@
 
 use std::{ops::Deref, time::Duration};
 
-use narthex_common::load::{SampleRate, Series};
+use narthex_common::{
+    load::{SampleRate, Series},
+    shard::Ordinal,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{cost::Cost, world::OwnBudget};
+use crate::{
+    cost::Cost,
+    world::{OwnBudget, ShardView, World},
+};
 
 /// The rules a plan keeps: [`Settings`] that can be kept. They are read through it, and never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,6 +212,20 @@ impl Policy {
         let series = own.max_series.unwrap_or(self.max_series);
         let work = own.max_samples_per_second.or(self.max_samples_per_second).unwrap_or(SampleRate(u64::MAX));
         Budget::of(Cost { series, work })
+    }
+
+    /// What a shard of a world may carry: of shards that mirror each other, what the weakest of them may.
+    #[must_use]
+    pub fn budget_in(&self, world: &World, ordinal: Ordinal, shard: &ShardView) -> Budget {
+        let own = self.budget(shard.budget);
+        match self.placement {
+            Placement::Independent => own,
+            Placement::Mirrored => {
+                let twins = world.replicas.iter().filter_map(|replica| replica.shards.get(&ordinal));
+                let budgets = twins.map(|twin| self.budget(twin.budget).whole);
+                Budget::of(budgets.fold(own.whole, Cost::min))
+            }
+        }
     }
 
     /// Whether shards that became superfluous go.

@@ -109,7 +109,7 @@ pub enum PlaceReason {
         /// The lost shard.
         from: Ordinal,
     },
-    /// The replica that this one mirrors has it there.
+    /// Another replica has it there, and they mirror each other.
     Mirrored,
 }
 
@@ -133,6 +133,8 @@ pub enum MoveReason {
     Rebalance,
     /// The replica that this one mirrors has it there.
     Mirrored,
+    /// It makes room for one that is to be where it is, and waits for room where it is to be itself.
+    MakesWay,
     /// Two shards own it, and this one is not to. No move begins: both scrape it already.
     HeldTwice,
 }
@@ -166,6 +168,8 @@ pub enum ScaleReason {
     Maximum,
     /// The last shard was idle for long enough.
     Idle,
+    /// The replica that this one mirrors is to have as many.
+    Mirrored,
 }
 
 /// Why a target has no shard.
@@ -185,6 +189,7 @@ pub enum Unplaced {
     /// Fewer shards are there than the minimum to begin with.
     BelowMinimum,
     /// It goes where the replica that is mirrored has it, and it has no shard there, or that shard cannot take it here.
+    /// In the replica that is mirrored: another replica has it on a shard that is expected back in this one.
     WaitingForMirror,
 }
 

@@ -34,7 +34,7 @@ pub(super) const fn shards_of(change: &Change) -> [Option<Ordinal>; 2] {
 }
 
 /// Every kind of change with every reason it may have, as words for metrics.
-pub(super) const KINDS_AND_REASONS: [(&str, &str); 24] = [
+pub(super) const KINDS_AND_REASONS: [(&str, &str); 26] = [
     ("place", "lowest_with_room"),
     ("place", "most_room"),
     ("place", "oversized"),
@@ -46,6 +46,7 @@ pub(super) const KINDS_AND_REASONS: [(&str, &str); 24] = [
     ("move", "drain"),
     ("move", "rebalance"),
     ("move", "mirrored"),
+    ("move", "makes_way"),
     ("move", "held_twice"),
     ("settle", "scraped_there"),
     ("give_back", "not_there"),
@@ -59,6 +60,7 @@ pub(super) const KINDS_AND_REASONS: [(&str, &str); 24] = [
     ("scale", "minimum"),
     ("scale", "maximum"),
     ("scale", "idle"),
+    ("scale", "mirrored"),
 ];
 
 /// Why something changes, as a word for metrics.
@@ -78,6 +80,7 @@ pub(super) const fn reason_of(change: &Change) -> &'static str {
             MoveReason::Drain => "drain",
             MoveReason::Rebalance => "rebalance",
             MoveReason::Mirrored => "mirrored",
+            MoveReason::MakesWay => "makes_way",
             MoveReason::HeldTwice => "held_twice",
         },
         Change::Settle { .. } => "scraped_there",
@@ -97,6 +100,7 @@ pub(super) const fn reason_of(change: &Change) -> &'static str {
             ScaleReason::Minimum => "minimum",
             ScaleReason::Maximum => "maximum",
             ScaleReason::Idle => "idle",
+            ScaleReason::Mirrored => "mirrored",
         },
     }
 }
@@ -133,6 +137,7 @@ pub(super) fn change_in_words(change: &Change, name: &dyn Fn(Ordinal) -> String)
                 ScaleReason::Minimum => "there are to be no fewer".to_owned(),
                 ScaleReason::Maximum => "there are to be no more".to_owned(),
                 ScaleReason::Idle => "the last shard has had no target for long enough".to_owned(),
+                ScaleReason::Mirrored => "the replica that this one mirrors is to have as many".to_owned(),
             };
             format!("from {from} to {to} shards: {why}")
         }
@@ -146,7 +151,9 @@ fn placed(to: &str, why: PlaceReason, name: &dyn Fn(Ordinal) -> String) -> Strin
         PlaceReason::Oversized => format!("goes to {to}, which is empty: the target is larger than a shard may fill"),
         PlaceReason::Isolated => format!("goes to {to}, which is empty: the target may have killed a shard"),
         PlaceReason::TakenOver { from } => format!("goes to {to}: {}, which had it, is lost", name(from)),
-        PlaceReason::Mirrored => format!("goes to {to}: the replica that this one mirrors has it there"),
+        PlaceReason::Mirrored => {
+            format!("goes to {to}: the replica that this one mirrors, or that mirrors it, has it there")
+        }
     }
 }
 
@@ -157,6 +164,9 @@ fn moves(from: &str, to: &str, why: MoveReason) -> String {
         MoveReason::Drain => format!("{from} is to go"),
         MoveReason::Rebalance => format!("{from} uses much more of its budget than others"),
         MoveReason::Mirrored => "the replica that this one mirrors has it there".to_owned(),
+        MoveReason::MakesWay => {
+            format!("it makes way for a target that belongs on {from}, until there is room where it belongs itself")
+        }
         MoveReason::HeldTwice => return format!("stays on {to} and leaves {from}: both had it"),
     };
     format!("moves from {from} to {to}: {why}")
@@ -191,7 +201,7 @@ pub(super) const fn unplaced_in_words(why: Unplaced) -> &'static str {
         Unplaced::CannotScale => "there is no room for it, and shards of this kind cannot be added",
         Unplaced::BelowMinimum => "fewer shards are there than --shard.min-shard asks for to begin with",
         Unplaced::WaitingForMirror => {
-            "the replica that is mirrored has it on no shard, or on one that cannot take it in this replica"
+            "another replica has it on a shard that cannot take it in this one, or the replica that is mirrored has it on none"
         }
     }
 }

@@ -160,6 +160,9 @@ impl Catalogue {
         if !entry.is_listed() {
             self.unlisted.add(target);
         }
+        if is_apart(entry, &self.books) {
+            self.apart.add(target);
+        }
     }
 
     fn release(&mut self, replica: usize, shard: usize, id: TargetId) {
@@ -284,6 +287,13 @@ impl Catalogue {
         }
     }
 
+    /// Drops from the list of targets that are apart those that have come together. It costs what is on the list, which
+    /// is nearly everything while replicas are planned each by itself.
+    pub(crate) fn look_through_apart(&mut self) {
+        let Self { entries, books, apart, .. } = self;
+        apart.retain(|target| is_apart(&entries[target.place()], books));
+    }
+
     fn look_through_worklists(&mut self) {
         let entries = &self.entries;
         self.unlisted.retain(|target| {
@@ -299,6 +309,13 @@ impl Catalogue {
             book.unsettled.retain(|target| entries[target.place()].is_unsettled_in(replica));
         }
     }
+}
+
+/// Whether the shards that own a target have different ordinals.
+fn is_apart(entry: &Entry, books: &[Book]) -> bool {
+    let owners = entry.holders.iter().filter(|holder| holder.state == TargetState::Normal);
+    let mut ordinals = owners.map(|owner| books[usize::from(owner.replica)].shards[owner.shard as usize].ordinal);
+    ordinals.next().is_some_and(|first| ordinals.any(|other| other != first))
 }
 
 impl Book {

@@ -40,6 +40,8 @@ pub(crate) struct Catalogue {
     jobs: Jobs,
     /// Targets that are held and not listed.
     unlisted: Worklist,
+    /// Targets whose owners have different ordinals. It is looked through only where that matters.
+    apart: Worklist,
     books: Vec<Book>,
 }
 
@@ -135,6 +137,11 @@ impl Catalogue {
         &self.books[replica].shards
     }
 
+    /// The ordinal of a replica's shard.
+    pub(crate) fn ordinal(&self, replica: usize, shard: usize) -> Ordinal {
+        self.books[replica].shards[shard].ordinal
+    }
+
     /// The shards of a replica that hold a target.
     pub(crate) fn holders(&self, replica: usize, target: TargetIx) -> impl Iterator<Item = HeldBy> {
         let of_replica = move |holder: &&Holder| usize::from(holder.replica) == replica;
@@ -158,6 +165,12 @@ impl Catalogue {
     /// The targets that are held somewhere and not listed, in no order.
     pub(crate) fn unlisted(&self) -> &[TargetIx] {
         self.unlisted.members()
+    }
+
+    /// The targets that shards of different ordinals own, most of them in different replicas, in no order. Some may have
+    /// come together since the list was last looked through.
+    pub(crate) fn apart(&self) -> &[TargetIx] {
+        self.apart.members()
     }
 
     fn entry(&self, target: TargetIx) -> &Entry {

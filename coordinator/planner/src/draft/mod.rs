@@ -11,7 +11,7 @@ use crate::{
     fit::{Aim, Fit, Rooms},
     memory::{Memory, Suspect, Suspicion},
     plan::{PlannedTarget, ReplicaPlan, ShardPlan},
-    policy::Policy,
+    policy::{Budget, Policy},
     reason::{Change, GiveBackReason, MoveReason, PlaceReason, ScaleReason, Unplaced},
     world::{HeldTarget, OwnBudget, ReplicaView, Seen, World},
 };
@@ -19,10 +19,12 @@ use crate::{
 mod moves;
 mod pencil;
 mod shard;
+mod twin;
 
 pub(crate) use pencil::Holding;
 use pencil::Pencil;
 pub(crate) use shard::{DraftShard, Reach};
+pub(crate) use twin::TwinSays;
 
 /// A shard's place in the draft: its position among the replica's shards, in the order of ordinals.
 pub(crate) type ShardIx = usize;
@@ -46,8 +48,6 @@ pub(crate) struct Draft<'w> {
     rooms: Rooms,
     /// Everything that is to be held otherwise than it is.
     pencil: Pencil,
-    /// The targets whose moves end in this round.
-    settled: BTreeSet<TargetIx>,
     changes: Vec<Change>,
     unplaced: Vec<(TargetIx, Unplaced)>,
     oversized: BTreeSet<TargetId>,
@@ -99,9 +99,13 @@ impl<'w> Draft<'w> {
             .shards
             .iter()
             .zip(catalogue.shards(replica))
-            .map(|((&ordinal, shard), sums)| DraftShard::of(ordinal, shard, *sums, going(ordinal), world.now, policy))
+            .map(|((&ordinal, shard), sums)| {
+                let budget = policy.budget_in(world, ordinal, shard);
+                DraftShard::of(ordinal, shard, *sums, going(ordinal), world.now, policy, budget)
+            })
             .collect();
         let aim = if policy.scales_in() { Aim::Pack } else { Aim::Spread { seed: world.seed } };
+        let sizes = sizes(&shards, view, policy);
         let mut draft = Self {
             world,
             view,
@@ -116,11 +120,10 @@ impl<'w> Draft<'w> {
             shards,
             rooms: Rooms::default(),
             pencil: Pencil::over(catalogue.places()),
-            settled: BTreeSet::new(),
             changes: Vec::new(),
             unplaced: Vec::new(),
             oversized: BTreeSet::new(),
-            sizes: sizes(view, policy),
+            sizes,
         };
         draft.keep_to_themselves();
         for shard in &draft.shards {
@@ -320,12 +323,12 @@ impl<'w> Draft<'w> {
         !self.memory.suspects.is_empty() && self.memory.suspects.contains_key(&self.id(target))
     }
 
-    /// Whether a move of a target may begin at its shard: discovery lists it, and no other shard has to do with it, or
-    /// had until this round.
+    /// Whether a move of a target may begin at its shard: discovery lists it, no other shard has to do with it, or had
+    /// until this round, and it did not come there in this round only.
     pub(crate) fn is_movable(&self, target: TargetIx, held: Held) -> bool {
         held.state == TargetState::Normal
             && self.number_of_holders(target) == 1
-            && !self.settled.contains(&target)
+            && self.pencil.holders(target).is_none()
             && self.standing(target) == Standing::Listed
     }
 
@@ -359,13 +362,16 @@ impl<'w> Draft<'w> {
         self.rooms.any()
     }
 
+    /// Whether a target may be put on a shard: there is room, or it is larger than a shard may be filled, and this one is
+    /// empty.
+    pub(crate) fn has_room_for(&self, target: TargetIx, shard: ShardIx) -> bool {
+        let has_room = self.shards[shard].room().is_some_and(|room| self.cost(target).fits(room));
+        has_room || self.is_oversized(target) && self.shards[shard].is_empty_and_open()
+    }
+
     /// The first shard from a place on that is empty and open.
     pub(crate) fn next_empty_shard(&self, from: ShardIx) -> Option<ShardIx> {
-        let is_empty = |shard: &ShardIx| {
-            let shard = &self.shards[*shard];
-            shard.reach == Reach::Open && shard.targets == 0
-        };
-        (from..self.shards.len()).find(is_empty)
+        (from..self.shards.len()).find(|shard| self.shards[*shard].is_empty_and_open())
     }
 
     /// Why a target that needs no shard of its own goes to the best one.
@@ -412,14 +418,12 @@ impl<'w> Draft<'w> {
 
     /// Ends a move: the source lets go.
     pub(crate) fn settle(&mut self, target: TargetIx, from: ShardIx) {
-        self.settled.insert(target);
         self.take(target, from);
         self.changes.push(Change::Settle { target: self.id(target), from: self.shards[from].ordinal });
     }
 
     /// Gives a move up: the source owns the target again.
     pub(crate) fn give_back(&mut self, target: TargetIx, to: ShardIx, why: GiveBackReason) {
-        self.settled.insert(target);
         self.note_given_up(target, why);
         self.set_state(target, to, TargetState::Normal);
         self.changes.push(Change::GiveBack { target: self.id(target), to: self.shards[to].ordinal, why });
@@ -496,17 +500,17 @@ impl<'w> Draft<'w> {
     }
 }
 
-fn sizes(view: &ReplicaView, policy: &Policy) -> Vec<Cost> {
-    let mut own: Vec<OwnBudget> = Vec::new();
-    if view.scalable || view.shards.is_empty() {
-        own.push(OwnBudget::default());
+fn sizes(shards: &[DraftShard<'_>], view: &ReplicaView, policy: &Policy) -> Vec<Cost> {
+    let mut budgets: Vec<Budget> = Vec::new();
+    if view.scalable || shards.is_empty() {
+        budgets.push(policy.budget(OwnBudget::default()));
     }
-    for shard in view.shards.values() {
-        if !own.contains(&shard.budget) {
-            own.push(shard.budget);
+    for shard in shards {
+        if !budgets.contains(&shard.budget) {
+            budgets.push(shard.budget);
         }
     }
-    own.into_iter().map(|own| policy.budget(own).fill()).collect()
+    budgets.iter().map(Budget::fill).collect()
 }
 
 fn room_and_fit(shard: &DraftShard<'_>, aim: Aim) -> Option<(Cost, Fit)> {

@@ -15,6 +15,7 @@ pub(crate) struct DraftShard<'w> {
     pub(crate) reach: Reach,
     /// What it said, now or last.
     pub(crate) said: Option<&'w ShardReport>,
+    /// What it may carry; of shards that mirror each other, what the weakest may.
     pub(crate) budget: Budget,
     /// The cost of what it owns.
     pub(crate) staying: Cost,
@@ -126,8 +127,8 @@ impl<'w> DraftShard<'w> {
         going: bool,
         now: Timestamp,
         policy: &Policy,
+        budget: Budget,
     ) -> Self {
-        let budget = policy.budget(view.budget);
         Self {
             ordinal,
             reach: Reach::of(view, going, now, budget, policy),
@@ -155,6 +156,10 @@ impl<'w> DraftShard<'w> {
     /// Whether it is for a suspect alone.
     pub(crate) const fn is_kept_to_itself(&self) -> bool {
         self.kept_to_itself
+    }
+
+    pub(crate) fn is_empty_and_open(&self) -> bool {
+        self.reach == Reach::Open && self.targets == 0
     }
 
     /// The room it will have, once it takes targets; by then it will have forgotten some.

@@ -6,7 +6,7 @@ use super::{Fault, Replica, targets::Tell};
 use crate::{
     catalogue::Catalogue,
     cost::Cost,
-    policy::{Budget, Policy},
+    policy::{Budget, Placement, Policy},
     world::{OwnBudget, Seen, ShardReport, ShardView, World},
 };
 
@@ -40,7 +40,7 @@ pub(super) fn of<'a>(world: &'a World, policy: &Policy, catalogue: &Catalogue, r
     let before = |((&ordinal, view), sums): ((&Ordinal, &'a ShardView), &crate::catalogue::ShardSums)| Shard {
         ordinal,
         view,
-        budget: policy.budget(view.budget),
+        budget: policy.budget_in(world, ordinal, view),
         lost: match &view.report {
             Seen::Stale { at, .. } => policy.failover_after.is_some_and(|after| world.now.since(*at) >= after),
             Seen::Never | Seen::Fresh(_) => false,
@@ -89,7 +89,8 @@ impl Replica<'_> {
         }
     }
 
-    /// 4: whoever gets a target takes targets, and has room for it; or it has nothing else, and none has room.
+    /// 4: whoever gets a target takes targets, and has room for it; or it has nothing else, and none has room. A mirror
+    /// has what the first replica has, and goes up to where relief begins, so that full shards can exchange targets.
     pub(super) fn shards_carry_what_they_may(&self, faults: &mut Vec<Fault>) {
         for shard in self.shards.iter().filter(|shard| shard.gained > 0) {
             let is_going = self.view.scalable && shard.ordinal.0 >= self.view.wanted_shards;
@@ -99,8 +100,10 @@ impl Replica<'_> {
             if is_going || !is_open {
                 faults.push(Fault::Closed { shard: shard.ordinal });
             }
-            let has_room = shard.cost.fits(shard.budget.fill());
-            if !(has_room || shard.targets == 1 && self.is_oversized(shard.cost)) {
+            let is_mirror = self.policy.placement == Placement::Mirrored && self.place > 0;
+            let line = if is_mirror { shard.budget.relief() } else { shard.budget.fill() };
+            let may_exceed = is_mirror || self.is_oversized(shard.cost);
+            if !(shard.cost.fits(line) || shard.targets == 1 && may_exceed) {
                 faults.push(Fault::OverBudget { shard: shard.ordinal });
             }
         }

@@ -7,6 +7,7 @@ use crate::{
 
 pub(crate) mod drain;
 pub(crate) mod forget;
+pub(crate) mod mirror;
 pub(crate) mod place;
 pub(crate) mod rebalance;
 pub(crate) mod relieve;

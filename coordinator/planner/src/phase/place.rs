@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 
 use crate::{
     catalogue::{Basis, Listing, TargetIx},
-    draft::{Draft, Homeless, ShardIx, Wanting},
+    draft::{Draft, Homeless, ShardIx, TwinSays, Wanting},
+    policy::Placement,
     reason::{PlaceReason, Unplaced},
 };
 
@@ -15,10 +16,13 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
         return;
     }
     let mut homeless = draft.homeless();
+    if draft.policy.placement == Placement::Mirrored {
+        homeless = place_beside_twins(draft, homeless);
+    }
     for waiting in homeless.extract_if(.., |homeless| waits_for_its_probe(draft, homeless.target)).collect::<Vec<_>>() {
         draft.leave_unplaced(waiting.target, Unplaced::LoadUnknown);
     }
-    homeless.sort_unstable_by_key(|homeless| (Reverse(homeless.share), homeless.id));
+    sort(&mut homeless);
     let mut empty_from = 0;
     for homeless in homeless {
         match shard_for(draft, homeless, &mut empty_from) {
@@ -26,6 +30,25 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
             None => draft.wanting.push(Wanting::Homeless(homeless.target)),
         }
     }
+}
+
+/// Places what other replicas scrape already where they do, if there is room; returns what is
+/// left to be placed.
+fn place_beside_twins(draft: &mut Draft<'_>, homeless: Vec<Homeless>) -> Vec<Homeless> {
+    let (mut scraped, mut left): (Vec<_>, Vec<_>) = homeless.into_iter().partition(|homeless| {
+        draft.twins_of(homeless.target) != TwinSays::Nothing && !draft.is_suspect(homeless.target)
+    });
+    sort(&mut scraped);
+    for homeless in scraped {
+        match draft.twins_of(homeless.target) {
+            TwinSays::Here(shard) if draft.has_room_for(homeless.target, shard) => {
+                draft.house(homeless, shard, PlaceReason::Mirrored);
+            }
+            TwinSays::Wait => draft.leave_unplaced(homeless.target, Unplaced::WaitingForMirror),
+            TwinSays::Here(_) | TwinSays::Nothing => left.push(homeless),
+        }
+    }
+    left
 }
 
 /// Leaves every target that no shard holds without one.
@@ -48,6 +71,11 @@ fn waits_for_its_probe(draft: &Draft<'_>, target: TargetIx) -> bool {
             }
         },
     }
+}
+
+/// Sorts targets so that the largest come first.
+pub(super) fn sort(homeless: &mut [Homeless]) {
+    homeless.sort_unstable_by_key(|homeless| (Reverse(homeless.share), homeless.id));
 }
 
 /// Where a target goes, and why there. The largest come first: those that are larger than a shard may be filled take

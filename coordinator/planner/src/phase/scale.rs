@@ -28,11 +28,11 @@ pub(crate) fn scale(draft: &mut Draft<'_>) {
         };
         draft.scale(draft.wanted_shards.saturating_add(new), why);
     } else if draft.view.scalable && draft.wanting.is_empty() && draft.unplaced().is_empty() {
-        remove_idle_shards(draft, draft.world.now);
+        remove_idle_shards(draft, draft.policy.min_shards);
     }
 }
 
-fn keep_within_bounds(draft: &mut Draft<'_>) {
+pub(super) fn keep_within_bounds(draft: &mut Draft<'_>) {
     let there = u32::try_from(draft.shards().len()).unwrap_or(u32::MAX);
     if draft.wanted_shards < draft.policy.min_shards {
         draft.scale(draft.policy.min_shards, ScaleReason::Minimum);
@@ -159,9 +159,10 @@ impl Coming {
     }
 }
 
-fn remove_idle_shards(draft: &mut Draft<'_>, now: Timestamp) {
+/// Takes shards away that were idle for long enough, from the top, down to a number.
+pub(super) fn remove_idle_shards(draft: &mut Draft<'_>, least: u32) {
     let mut left = draft.wanted_shards;
-    while left > draft.policy.min_shards && is_idle_long_enough(draft, Ordinal(left - 1), now) {
+    while left > least && is_idle_long_enough(draft, Ordinal(left - 1), draft.world.now) {
         left -= 1;
     }
     if left < draft.wanted_shards {

@@ -9,6 +9,7 @@ mod drain;
 mod fleet;
 mod forget;
 mod made_up;
+mod pair;
 mod place;
 mod properties;
 mod relieve;

@@ -4,7 +4,7 @@ use narthex_common::load::{Load, SampleRate, Series};
 use narthex_planner::{
     policy::Settings,
     reason::Unplaced,
-    world::{KnownLoad, ReplicaView, TargetView},
+    world::{KnownLoad, ReplicaView},
 };
 
 use crate::made_up::{
