@@ -8,10 +8,13 @@
 mod drain;
 mod fleet;
 mod forget;
+mod jitter;
 mod made_up;
 mod pair;
 mod place;
 mod properties;
+mod quality;
+mod rebalance;
 mod relieve;
 mod restart;
 mod scale;

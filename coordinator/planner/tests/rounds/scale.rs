@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use narthex_common::{load::Series, shard::Ordinal};
 use narthex_planner::{
     policy::Settings,
     reason::{Change, ScaleReason, Unplaced},
-    world::HeldTarget,
+    world::{HeldTarget, OwnBudget},
 };
 
+use crate::fleet::Fleet;
 use crate::made_up::{
     NOW, but, gone_quiet, owned, packing, plan, series, shard, silent_shard, spreading, target, world,
 };
@@ -114,4 +116,80 @@ fn no_shard_goes_below_the_minimum_or_with_scale_in_off() {
 
 fn before_now(seconds: u64) -> narthex_common::time::Timestamp {
     narthex_common::time::Timestamp(NOW.0 - i64::try_from(Duration::from_secs(seconds).as_millis()).unwrap())
+}
+
+#[test]
+fn what_is_too_much_for_a_shard_and_what_has_none_share_the_new_ones() {
+    let crowded = shard([owned(1, 3), owned(2, 3)]);
+    let full = shard([owned(3, 3)]);
+    let plan = plan(&world([(1, 70), (2, 60), (3, 100), (4, 70), (5, 30)], [crowded, full]), spreading());
+    assert_eq!(plan.wanted_shards, 4, "60 and 30, and 70");
+}
+
+#[test]
+fn a_target_that_only_a_larger_shard_can_take_asks_for_no_small_one() {
+    let large = OwnBudget { max_series: Some(Series(200)), ..OwnBudget::default() };
+    let mut world = world([(1, 120), (2, 150)], [shard([owned(1, 3)])]);
+    world.replicas[0].shards.get_mut(&Ordinal(0)).unwrap().budget = large;
+    let plan = plan(&world, spreading());
+    assert_eq!(plan.changes, [], "new shards are of the policy's size");
+    assert_eq!(plan.unplaced[&target(2)], Unplaced::ShardLimit);
+}
+
+#[test]
+fn new_shards_are_of_the_policys_size() {
+    let large = OwnBudget { max_series: Some(Series(1000)), ..OwnBudget::default() };
+    let mut world = world([(1, 980), (2, 80), (3, 80), (4, 80)], [shard([owned(1, 3)])]);
+    world.replicas[0].shards.get_mut(&Ordinal(0)).unwrap().budget = large;
+    assert_eq!(plan(&world, spreading()).wanted_shards, 4);
+}
+
+#[test]
+fn targets_larger_than_a_shard_and_suspects_do_not_go_on_asking_for_shards() {
+    for settings in [spreading(), packing()] {
+        let policy = narthex_planner::Policy::new(settings).unwrap();
+        let mut fleet = Fleet::new(0, true);
+        for (number, load) in [(1, 500), (2, 101), (3, 60), (4, 60), (5, 30), (6, 900)] {
+            fleet.add(target(number), series(load), true);
+        }
+        for round in 0..200 {
+            // One of them swings around what a shard may hold.
+            fleet.targets.get_mut(&target(2)).unwrap().load = series(if round / 9 % 2 == 0 { 95 } else { 115 });
+            let plan = fleet.round(&policy);
+            assert!(plan.wanted_shards <= 5, "{} in round {round}", plan.wanted_shards);
+        }
+        assert_eq!(fleet.owned().iter().sum::<usize>(), 6, "all are scraped");
+    }
+}
+
+#[test]
+fn a_suspect_that_has_its_own_shard_asks_for_no_other_when_that_dies() {
+    let policy = narthex_planner::Policy::new(spreading()).unwrap();
+    let mut fleet = Fleet::new(2, true);
+    fleet.add(target(1), series(90), true);
+    fleet.add(target(2), series(90), true);
+    fleet.settle(&policy);
+    for _ in 0..200 {
+        // Whichever shard it is on dies, for good.
+        for shard in &mut fleet.shards {
+            shard.dead |= shard.targets.contains_key(&target(1));
+        }
+        let plan = fleet.round(&policy);
+        assert!(plan.wanted_shards <= 4, "{}", plan.wanted_shards);
+    }
+}
+
+#[test]
+fn one_more_shard_by_hand_moves_nothing() {
+    for (settings, scalable) in [(spreading(), false), (packing(), false), (spreading(), true), (packing(), true)] {
+        let policy = narthex_planner::Policy::new(settings).unwrap();
+        let mut fleet = Fleet::new(3, scalable);
+        (0..24).for_each(|number| fleet.add(target(number), series(12), true));
+        fleet.settle(&policy);
+        fleet.add_shard();
+        for _ in 0..100 {
+            let plan = fleet.round(&policy);
+            assert!(plan.shards.is_empty(), "{:?}", plan.changes);
+        }
+    }
 }
