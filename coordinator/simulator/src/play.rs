@@ -291,6 +291,7 @@ impl Game<'_> {
             round.missed += missed.all;
             round.torn += missed.torn;
             round.never_scraped += replica.coverage.never();
+            round.not_scraped += replica.coverage.gaps();
             round.double_scraped += replica.coverage.doubles();
             round.shards_running += replica.shards.iter().filter(|shard| shard.is_running()).count() as u64;
             round.shards_wanted += u64::from(replica.wanted);

@@ -56,6 +56,8 @@ pub struct Round {
     pub torn: u64,
     /// Targets that nobody has ever scraped.
     pub never_scraped: u64,
+    /// Targets that were scraped before, and are not now.
+    pub not_scraped: u64,
     /// Targets that two shards of a replica scrape.
     pub double_scraped: u64,
     /// Shards that their load killed until the next round.

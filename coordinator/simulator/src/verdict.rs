@@ -17,6 +17,7 @@ pub(crate) fn of(expect: &Expect, totals: &Totals, last: &Round, fleet: &Fleet) 
         count("missed", expect.missed, totals.missed),
         count("torn", expect.torn, totals.torn),
         count("never_scraped", expect.never_scraped, totals.never_scraped),
+        count("not_scraped", expect.not_scraped, last.not_scraped),
         count("double_scrapes", expect.double_scrapes, totals.double_scrapes),
         count("double_at_end", expect.double_at_end, last.double_scraped),
         count("moves", expect.moves, changes.moves),

@@ -123,6 +123,11 @@ impl Coverage {
         self.never.len() as u64
     }
 
+    /// How many listed targets were scraped before, and are not now.
+    pub(crate) fn gaps(&self) -> u64 {
+        self.gaps.len() as u64
+    }
+
     /// How many targets two shards scrape.
     pub(crate) const fn doubles(&self) -> u64 {
         self.doubles

@@ -17,6 +17,8 @@ pub struct Expect {
     pub torn: Option<Bound>,
     /// Targets that nobody has ever scraped, at the end, counted in every replica.
     pub never_scraped: Option<Bound>,
+    /// Listed targets that were scraped before, and are not at the end, counted in every replica.
+    pub not_scraped: Option<Bound>,
     /// Rounds times targets that two shards of a replica scraped.
     pub double_scrapes: Option<Bound>,
     /// Targets that two shards of a replica scrape, at the end.
