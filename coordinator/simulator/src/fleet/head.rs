@@ -20,6 +20,9 @@ pub(crate) struct Head {
     phase: i64,
     /// Series without samples, by the cut at which they go.
     left_over: BTreeMap<Timestamp, Series>,
+    /// Series that a target lost which is still there, by the cut at which they go. They are the first to come back when
+    /// targets grow: a load that jitters brings the same series again.
+    ebbed: BTreeMap<Timestamp, Series>,
     /// What was in memory when the shard died: its log brings it back, until the cut.
     replayed: Option<(Timestamp, Series)>,
 }
@@ -28,7 +31,7 @@ impl Head {
     pub(crate) fn new(shard: ShardKey) -> Self {
         let key = u64::from(shard.replica) << 32 | u64::from(shard.ordinal);
         let phase = (chance::mixed(key) % CUT_EVERY.unsigned_abs()) as i64;
-        Self { phase, left_over: BTreeMap::new(), replayed: None }
+        Self { phase, left_over: BTreeMap::new(), ebbed: BTreeMap::new(), replayed: None }
     }
 
     /// The cut that takes what has no samples from now on.
@@ -44,6 +47,25 @@ impl Head {
         }
     }
 
+    /// Targets that stay have so many series now instead of so many before.
+    pub(crate) fn ebb_and_flow(&mut self, before: Series, after: Series, now: Timestamp) {
+        if before > after {
+            *self.ebbed.entry(self.cut_after(now)).or_default() += before.minus(after);
+        }
+        let mut back = after.minus(before);
+        while back > Series::ZERO
+            && let Some(mut last) = self.ebbed.last_entry()
+        {
+            let left = last.get().minus(back);
+            back = back.minus(*last.get());
+            if left > Series::ZERO {
+                last.insert(left);
+            } else {
+                last.remove();
+            }
+        }
+    }
+
     /// The shard dies with so many series that are being scraped.
     pub(crate) fn die(&mut self, scraped: Series, now: Timestamp) {
         let known = self.replayed.filter(|(until, _)| *until > now).map_or(Series::ZERO, |(_, series)| series);
@@ -53,9 +75,10 @@ impl Head {
     /// All series in memory, of which so many are being scraped.
     pub(crate) fn series(&mut self, scraped: Series, now: Timestamp) -> Series {
         self.left_over.retain(|cut, _| *cut > now);
+        self.ebbed.retain(|cut, _| *cut > now);
         self.replayed = self.replayed.filter(|(until, _)| *until > now);
         let replayed = self.replayed.map_or(Series::ZERO, |(_, series)| series);
-        scraped.max(replayed).plus(self.left_over.values().copied().sum())
+        scraped.max(replayed).plus(self.left_over.values().chain(self.ebbed.values()).copied().sum())
     }
 }
 
@@ -71,6 +94,18 @@ mod tests {
             let hour = |hours: i64| Timestamp(hours * 3_600_000);
             assert_eq!(head.series(Series(1), Timestamp(3_599_999)), Series(8));
             assert_eq!(head.clone().series(Series(1), hour(3)), Series(1));
+        }
+    }
+
+    #[test]
+    fn a_load_that_jitters_brings_the_same_series_again() {
+        let mut head = Head::new(ShardKey { replica: 0, ordinal: 3 });
+        for round in 0..100 {
+            let now = Timestamp(round * 10_000);
+            head.ebb_and_flow(Series(110), Series(90), now);
+            assert_eq!(head.series(Series(90), now), Series(110));
+            head.ebb_and_flow(Series(90), Series(110), now);
+            assert_eq!(head.series(Series(110), now), Series(110));
         }
     }
 

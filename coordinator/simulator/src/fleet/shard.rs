@@ -160,7 +160,7 @@ impl Shard {
         self.used = self.used.plus(Cost::of(load, interval));
         if let Some(before) = before {
             self.used = self.used.minus(Cost::of(before, interval));
-            self.head.leave_over(before.kept.minus(load.kept), now);
+            self.head.ebb_and_flow(before.kept, load.kept, now);
         }
     }
 
