@@ -1,5 +1,6 @@
 //! One round: look, plan, apply, publish.
 
+mod attention;
 mod keeper;
 mod planning;
 mod rules;
@@ -13,6 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use narthex_common::{config::PromDuration, fingerprint::Fingerprint, target::Target, time::Timestamp};
 use narthex_planner::{
     Plan,
+    reason::{Change, PlaceReason},
     world::{KnownLoad, TargetView},
 };
 #[cfg(test)]
@@ -24,6 +26,7 @@ use tracing::{debug, info, warn};
 
 pub use self::rules::Rules;
 use self::{
+    attention::Attention,
     planning::{Input, Planned, Planning},
     rules::InForce,
     silent::SilentShards,
@@ -53,6 +56,7 @@ pub struct Rounds {
     silent: SilentShards,
     reloads: Reloads,
     unplaced: UnplacedTargets,
+    attention: Attention,
     history: History,
 }
 
@@ -71,6 +75,7 @@ impl Rounds {
             silent: SilentShards::default(),
             reloads: Reloads::default(),
             unplaced: UnplacedTargets::default(),
+            attention: Attention::default(),
             history: History::default(),
         }
     }
@@ -120,6 +125,7 @@ impl Rounds {
         self.last_errors.clone_from(&errors);
         errors.extend(self.silent.look(&observed));
         errors.extend(self.unplaced.look(&plan));
+        errors.extend(self.attention.look(&world, &plan, &discovered));
         let (took, history) = (began.elapsed(), self.history.clone());
         Snapshot { at: now, took, planning, config, discovered, probed, observed, world, policy, plan, history, errors }
     }
@@ -131,12 +137,26 @@ fn log_changes(plan: &Plan) {
         let mut count = BTreeMap::<&str, usize>::new();
         for change in &plan.changes {
             debug!(%replica, ?change, "planned");
-            *count.entry(change.kind()).or_default() += 1;
+            *count.entry(kind(change)).or_default() += 1;
         }
         if !count.is_empty() {
             let changes = count.iter().map(|(kind, n)| format!("{kind} {n}")).collect::<Vec<_>>().join(", ");
             info!(%replica, unplaced = plan.unplaced.len(), "planned: {changes}");
         }
+    }
+}
+
+/// What kind of change it is; targets that lost shards had are told apart from new ones.
+const fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::Place { why: PlaceReason::TakenOver { .. }, .. } => "take_over",
+        Change::Place { .. }
+        | Change::Move { .. }
+        | Change::Settle { .. }
+        | Change::GiveBack { .. }
+        | Change::Suspect { .. }
+        | Change::Forget { .. }
+        | Change::Scale { .. } => change.kind(),
     }
 }
 

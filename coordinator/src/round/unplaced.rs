@@ -20,9 +20,11 @@ impl UnplacedTargets {
         }
         let mut waiting: BTreeMap<(ReplicaId, &'static str), usize> = BTreeMap::new();
         for (replica, plan) in &plan.replicas {
+            let mut targets: BTreeMap<&'static str, usize> = BTreeMap::new();
             for why in plan.unplaced.values().filter_map(|why| in_words(*why)) {
-                *waiting.entry((replica.clone(), why)).or_default() += 1;
+                *targets.entry(why).or_default() += 1;
             }
+            waiting.extend(targets.into_iter().map(|(why, targets)| ((replica.clone(), why), targets)));
         }
         let mut errors = Vec::new();
         for ((replica, why), targets) in &waiting {
