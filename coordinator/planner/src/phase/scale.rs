@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 
 use narthex_common::{shard::Ordinal, time::Timestamp};
 
+use super::{few_wait_for_their_probe, needs_relief};
 use crate::{
     catalogue::TargetIx,
     cost::Cost,
@@ -27,9 +28,16 @@ pub(crate) fn scale(draft: &mut Draft<'_>) {
             ScaleReason::Overloaded
         };
         draft.scale(draft.wanted_shards.saturating_add(new), why);
-    } else if draft.view.scalable && draft.wanting.is_empty() && draft.unplaced().is_empty() {
+    } else if draft.view.scalable && nobody_needs_an_idle_shard(draft) {
         remove_idle_shards(draft, draft.policy.min_shards);
     }
+}
+
+/// Whether nothing waits for room, and nothing will move that could not move yet: relief goes on for many rounds, where
+/// many shards need it.
+fn nobody_needs_an_idle_shard(draft: &Draft<'_>) -> bool {
+    let relief_goes_on = || draft.policy.relief && draft.shards().iter().any(needs_relief);
+    draft.wanting.is_empty() && few_wait_for_their_probe(draft) && !relief_goes_on()
 }
 
 pub(super) fn keep_within_bounds(draft: &mut Draft<'_>) {

@@ -193,3 +193,12 @@ fn one_more_shard_by_hand_moves_nothing() {
         }
     }
 }
+
+#[test]
+fn an_idle_shard_stays_while_others_have_yet_to_be_relieved() {
+    let idle = || but(shard([]), |report| report.idle_since = Some(before_now(3600)));
+    let over = |a, b| shard([owned(a, 3), owned(b, 3)]);
+    let world = world([(1, 80), (2, 80), (3, 80), (4, 80)], [over(1, 2), over(3, 4), idle(), idle()]);
+    let settings = Settings { max_moves: 1, ..packing() };
+    assert_eq!(plan(&world, settings).wanted_shards, 4, "the last one is for what moves next");
+}
