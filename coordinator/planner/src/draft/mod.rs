@@ -323,8 +323,8 @@ impl<'w> Draft<'w> {
         !self.memory.suspects.is_empty() && self.memory.suspects.contains_key(&self.id(target))
     }
 
-    /// Whether a move of a target may begin at its shard: discovery lists it, no other shard has to do with it, or had
-    /// until this round, and it did not come there in this round only.
+    /// Whether a move of a target may begin at its shard: discovery lists it, no other shard has to do with it, and
+    /// nothing about it changes in this round already.
     pub(crate) fn is_movable(&self, target: TargetIx, held: Held) -> bool {
         held.state == TargetState::Normal
             && self.number_of_holders(target) == 1
@@ -348,13 +348,21 @@ impl<'w> Draft<'w> {
             Some(empty) if Some(empty) == except => self.next_empty_shard(empty + 1),
             empty => empty,
         };
-        if self.is_suspect(target) {
-            return empty();
-        }
         if self.is_oversized(target) {
             return empty();
         }
+        if self.is_suspect(target) {
+            return self.empty_shard_for_suspect(except, target);
+        }
         self.rooms.best_but(except, self.cost(target))
+    }
+
+    /// The first empty shard, but for one, that a suspect may have to itself: one that it fits on, if there is any.
+    pub(crate) fn empty_shard_for_suspect(&self, except: Option<ShardIx>, target: TargetIx) -> Option<ShardIx> {
+        let cost = self.cost(target);
+        let fits = |shard: &ShardIx| cost.fits(self.shards[*shard].budget.fill()) || self.exceeds_every_shard(cost);
+        let mut empty = (0..self.shards.len()).filter(|shard| self.next_empty_shard(*shard) == Some(*shard));
+        empty.find(|shard| Some(*shard) != except && fits(shard))
     }
 
     /// Whether any shard takes anything.

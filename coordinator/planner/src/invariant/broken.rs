@@ -117,9 +117,8 @@ pub enum Fault {
         /// Which shard.
         shard: Ordinal,
     },
-    /// A target gets a shard before it is known that no other has it, or before the minimum of shards is there; or it
-    /// is forgotten before what takes its place can get one.
-    #[error("target {target} gets or loses a shard too early")]
+    /// A target gets a shard before it is known that no other has it, or before the minimum of shards is there.
+    #[error("target {target} gets a shard too early")]
     TooEarly {
         /// Which target.
         target: TargetId,

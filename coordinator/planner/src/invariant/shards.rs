@@ -100,9 +100,8 @@ impl Replica<'_> {
             if is_going || !is_open {
                 faults.push(Fault::Closed { shard: shard.ordinal });
             }
-            let is_mirror = self.policy.placement == Placement::Mirrored && self.place > 0;
-            let line = if is_mirror { shard.budget.relief() } else { shard.budget.fill() };
-            let may_exceed = is_mirror || self.is_oversized(shard.cost);
+            let line = if self.is_mirror() { shard.budget.relief() } else { shard.budget.fill() };
+            let may_exceed = self.is_mirror() || self.is_oversized(shard.cost);
             if !(shard.cost.fits(line) || shard.targets == 1 && may_exceed) {
                 faults.push(Fault::OverBudget { shard: shard.ordinal });
             }
@@ -121,8 +120,17 @@ impl Replica<'_> {
         !fits_a_new_one && !self.shards.iter().any(|shard| cost.fits(shard.budget.fill()))
     }
 
-    /// 4, of suspects: one that gets a shard gets it for itself, and nothing joins it.
+    /// Whether the replica follows the first one.
+    pub(super) fn is_mirror(&self) -> bool {
+        self.policy.placement == Placement::Mirrored && self.place > 0
+    }
+
+    /// 4, of suspects: one that gets a shard gets it for itself, and nothing joins it. A mirror has what the first replica
+    /// has, which isolates its own.
     pub(super) fn suspects_are_alone(&self, faults: &mut Vec<Fault>) {
+        if self.is_mirror() {
+            return;
+        }
         for &target in self.plan.memory.suspects.keys() {
             for (position, _) in self.after(target) {
                 let shard = &self.shards[position];

@@ -97,11 +97,12 @@ impl Replica<'_> {
             self.makes_a_difference(target, &before, faults);
             let standing = self.catalogue.place_of(target).map(|place| self.catalogue.standing(place));
             if standing == Some(Standing::Gone) || standing.is_none() {
-                let forgotten = after.len() < before.len();
                 if gained > 0 {
                     faults.push(Fault::Gone { target });
-                } else if forgotten && self.may_hold_more_than_is_known() {
-                    faults.push(Fault::TooEarly { target });
+                }
+                // 7, of targets that changed their name: the new one may get no shard yet, so the old one stays.
+                if self.may_hold_more_than_is_known() {
+                    self.is_let_go_when_others_have_it(target, &before, &after, faults);
                 }
                 continue;
             }

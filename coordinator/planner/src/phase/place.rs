@@ -83,7 +83,7 @@ pub(super) fn sort(homeless: &mut [Homeless]) {
 fn shard_for(draft: &mut Draft<'_>, homeless: Homeless, empty_from: &mut ShardIx) -> Option<(ShardIx, PlaceReason)> {
     let Homeless { target, cost, .. } = homeless;
     if draft.is_suspect(target) {
-        return Some((draft.next_empty_shard(0)?, PlaceReason::Isolated));
+        return Some((draft.empty_shard_for_suspect(None, target)?, PlaceReason::Isolated));
     }
     if !draft.exceeds_every_shard(cost) {
         return Some((draft.best_shard_with_room(cost)?, draft.by_aim()));

@@ -119,7 +119,8 @@ impl Coming {
             }
         }
         let there = u32::try_from(draft.shards().len()).unwrap_or(u32::MAX);
-        for _ in there..draft.wanted_shards {
+        // However many were asked for, these targets can fill no more.
+        for _ in (there..draft.wanted_shards).take(draft.wanting.len()) {
             coming.add(budget, true);
         }
         coming

@@ -5,6 +5,8 @@
     reason = "tests: what they lean on must be so, or they have failed"
 )]
 
+mod arbitrary;
+mod convergence;
 mod drain;
 mod fleet;
 mod forget;

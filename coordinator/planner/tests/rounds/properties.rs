@@ -1,202 +1,190 @@
-//! Whatever happens to a fleet: the invariants hold in every round, nothing is lost, and it comes to rest.
+//! Whatever the world looks like: the invariants hold, the same world gives the same plan, and once it is applied the
+//! world comes to rest.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeMap;
 
-use narthex_common::load::{Load, SampleRate, Series};
-use narthex_planner::{Policy, invariant, policy::Settings, reason::Unplaced, world::OwnBudget};
+use narthex_common::{shard::Ordinal, target::TargetId, time::Timestamp};
+use narthex_planner::{
+    Plan, Planner, Policy, World,
+    invariant::{self, Inspector},
+    world::{HeldTarget, OwnBudget, ReplicaView, Seen, ShardReport, ShardView},
+};
 use proptest::prelude::*;
 
 use crate::{
-    fleet::{Fleet, Shard},
-    made_up::target,
+    arbitrary::{self, job_and_interval, taking_over},
+    made_up::{but, shard},
 };
 
-/// Something that happens between two rounds.
-#[derive(Clone, Debug)]
-enum Event {
-    Nothing,
-    TargetAppears {
-        number: u64,
-        load: Load,
-        up: bool,
-    },
-    TargetGoes {
-        number: u64,
-    },
-    TargetGrows {
-        number: u64,
-        load: Load,
-    },
-    TargetChangesHealth {
-        number: u64,
-    },
-    ShardFallsSilent {
-        shard: usize,
-    },
-    ShardsAnswer,
-    ShardRunsAnotherConfig {
-        shard: usize,
-    },
-    ShardLosesItsDisk {
-        shard: usize,
-    },
-    CoordinatorRestarts,
-    /// The coordinator is killed after it has told some shards, and restarts.
-    CoordinatorIsKilled {
-        shards_told: usize,
-    },
-    MemberJoins,
+/// So many cases; a shrunk one that is worth keeping becomes a test with a name, not a file of seeds.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-fn load() -> impl Strategy<Value = Load> {
-    let kept = prop_oneof![8 => 0..60u64, 1 => 60..100u64, 1 => 100..250u64];
-    (kept, 0..30u64).prop_map(|(kept, dropped)| Load { exposed: Series(kept + dropped), kept: Series(kept) })
+fn planned(world: &World, policy: &Policy) -> Plan {
+    let plan = Planner::default().plan(world, policy);
+    assert_eq!(invariant::broken(world, policy, &plan), []);
+    plan
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    let number = 0..40u64;
-    let shard = 0..6usize;
-    prop_oneof![
-        4 => Just(Event::Nothing),
-        6 => (number.clone(), load(), prop::bool::weighted(0.8))
-            .prop_map(|(number, load, up)| Event::TargetAppears { number, load, up }),
-        2 => number.clone().prop_map(|number| Event::TargetGoes { number }),
-        3 => (number.clone(), load()).prop_map(|(number, load)| Event::TargetGrows { number, load }),
-        1 => number.prop_map(|number| Event::TargetChangesHealth { number }),
-        1 => shard.clone().prop_map(|shard| Event::ShardFallsSilent { shard }),
-        2 => Just(Event::ShardsAnswer),
-        1 => shard.clone().prop_map(|shard| Event::ShardRunsAnotherConfig { shard }),
-        1 => shard.clone().prop_map(|shard| Event::ShardLosesItsDisk { shard }),
-        1 => Just(Event::CoordinatorRestarts),
-        1 => shard.prop_map(|shards_told| Event::CoordinatorIsKilled { shards_told }),
-        1 => Just(Event::MemberJoins),
-    ]
-}
-
-fn policy() -> impl Strategy<Value = Policy> {
-    let limits = (0..3u32, 2..8u32, prop::option::of(Just(110u64)));
-    (limits, prop::option::of(Just(Duration::from_secs(60))), 1..12u32).prop_map(
-        |((min_shards, max_shards, max_samples_per_second), max_idle_time, max_moves)| {
-            Policy::new(Settings {
-                max_series: Series(100),
-                max_samples_per_second: max_samples_per_second.map(SampleRate::per_second),
-                min_shards,
-                max_shards,
-                max_idle_time,
-                max_moves,
-                max_silence: Duration::from_secs(30),
-                ..Settings::default()
-            })
-            .unwrap()
-        },
-    )
-}
-
-fn happen(fleet: &mut Fleet, event: &Event) {
-    let shards = fleet.shards.len().max(1);
-    match *event {
-        Event::Nothing | Event::CoordinatorIsKilled { .. } => {}
-        Event::TargetAppears { number, load, up } => fleet.add(target(number), load, up),
-        Event::TargetGoes { number } => drop(fleet.targets.remove(&target(number))),
-        Event::TargetGrows { number, load } => {
-            if let Some(truth) = fleet.targets.get_mut(&target(number)) {
-                truth.load = load;
-            }
+/// Counted by hand: every listed target has a shard or a reason why not, and no two shards that can be told own one.
+fn every_target_is_accounted_for(world: &World, plan: &Plan) {
+    for view in &world.replicas {
+        let plan = &plan.replicas[&view.id];
+        let outcome = plan.outcome(view);
+        for target in world.targets.keys() {
+            let is_assigned = outcome.values().any(|targets| targets.contains_key(target));
+            assert_ne!(is_assigned, plan.unplaced.contains_key(target), "{target}");
         }
-        Event::TargetChangesHealth { number } => {
-            if let Some(truth) = fleet.targets.get_mut(&target(number)) {
-                truth.up = !truth.up;
-            }
-        }
-        Event::ShardFallsSilent { shard } => {
-            if let Some(shard) = fleet.shards.get_mut(shard % shards) {
-                shard.silent = true;
-            }
-        }
-        Event::ShardsAnswer => {
-            for shard in &mut fleet.shards {
-                (shard.silent, shard.config_matches) = (false, true);
-            }
-        }
-        Event::ShardRunsAnotherConfig { shard } => {
-            if let Some(shard) = fleet.shards.get_mut(shard % shards) {
-                shard.config_matches = false;
-            }
-        }
-        Event::ShardLosesItsDisk { shard } => {
-            if let Some(shard) = fleet.shards.get_mut(shard % shards) {
-                shard.targets.clear();
-            }
-        }
-        Event::CoordinatorRestarts => fleet.restart_coordinator(),
-        Event::MemberJoins => {
-            if !fleet.scalable && fleet.shards.len() < 6 {
-                fleet.shards.push(Shard::starting(fleet.now, 1));
-                fleet.wanted_shards += 1;
-            }
-        }
-    }
-}
-
-/// One round in which the plan is right, the same when made twice, and what is scraped goes on being scraped.
-fn checked_round(fleet: &mut Fleet, policy: &Policy, shards_told: usize) {
-    let world = fleet.look();
-    let plan = narthex_planner::plan(&world, policy);
-    assert_eq!(invariant::broken(&world, policy, &plan), []);
-    assert_eq!(narthex_planner::plan(&world, policy), plan, "the same world gives the same plan");
-    let before = fleet.scraped();
-    fleet.apply(&plan, shards_told);
-    let after = fleet.scraped();
-    for (id, scrapes) in before.iter().filter(|(id, _)| fleet.targets.contains_key(id)) {
-        assert!(after.get(id).is_some_and(|now| now >= scrapes), "target {id} is torn from the one that scraped it");
-    }
-    fleet.pass_time();
-}
-
-fn heal(fleet: &mut Fleet) {
-    for shard in &mut fleet.shards {
-        (shard.silent, shard.config_matches, shard.starts_in) = (false, true, 0);
+        assert!(plan.unplaced.keys().all(|target| world.targets.contains_key(target)));
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(10_000))]
 
     #[test]
-    fn whatever_happens_the_invariants_hold_and_the_fleet_comes_to_rest(
-        policy in policy(),
-        shards in 0..5u32,
-        scalable in prop::bool::weighted(0.8),
-        events in prop::collection::vec((event(), 1..4u32), 1..40),
+    fn from_any_world_the_invariants_hold_and_the_same_world_gives_the_same_plan(
+        world in arbitrary::world(),
+        policy in arbitrary::policy(),
     ) {
-        let mut fleet = Fleet::new(shards, scalable);
-        for (event, rounds) in events {
-            happen(&mut fleet, &event);
-            if let Event::CoordinatorIsKilled { shards_told } = event {
-                checked_round(&mut fleet, &policy, shards_told);
-                fleet.restart_coordinator();
-            }
-            for _ in 0..rounds {
-                checked_round(&mut fleet, &policy, usize::MAX);
-            }
-        }
-        heal(&mut fleet);
-        let last = fleet.settle(&policy);
+        let plan = planned(&world, &policy);
+        every_target_is_accounted_for(&world, &plan);
+        let written = serde_json::to_string(&world).unwrap();
+        let read: World = serde_json::from_str(&written).unwrap();
+        prop_assert_eq!(&Planner::default().plan(&read, &policy), &plan);
+        prop_assert_eq!(serde_json::to_string(&read).unwrap(), written);
+    }
+}
 
-        let mut held = BTreeSet::new();
-        for id in fleet.shards.iter().flat_map(|shard| shard.targets.keys()) {
-            prop_assert!(held.insert(*id), "two shards hold target {id} at rest");
-            prop_assert!(fleet.targets.contains_key(id), "target {id} is held and gone");
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    #[test]
+    fn a_planner_that_followed_other_worlds_plans_like_a_new_one(
+        first in arbitrary::world(),
+        next in prop::collection::vec((arbitrary::world(), prop_oneof![4 => 1..3u64, 1 => Just(9)], any::<u64>()), 1..10),
+        policy in arbitrary::policy(),
+    ) {
+        let (mut planner, mut inspector) = (Planner::default(), Inspector::default());
+        let mut world = first;
+        for (other, of_ten, dice) in next {
+            let plan = planner.plan(&world, &policy);
+            prop_assert_eq!(&plan, &Planner::default().plan(&world, &policy));
+            prop_assert_eq!(inspector.broken(&world, &policy, &plan), []);
+            world = taking_over(&world, &other, of_ten, dice);
         }
-        for id in fleet.targets.keys().filter(|id| !held.contains(id)) {
-            let why = last.unplaced[id];
-            let expected = if fleet.scalable { Unplaced::ShardLimit } else { Unplaced::CannotScale };
-            prop_assert!(why == expected || why == Unplaced::BelowMinimum && !fleet.scalable, "{why:?}");
+    }
+
+    #[test]
+    fn a_planner_that_sees_a_world_of_other_replicas_plans_like_a_new_one(
+        worlds in prop::collection::vec(arbitrary::world(), 2..4),
+        policy in arbitrary::policy(),
+    ) {
+        let mut planner = Planner::default();
+        for world in worlds {
+            prop_assert_eq!(planner.plan(&world, &policy), Planner::default().plan(&world, &policy));
         }
-        if fleet.scalable && last.unplaced.is_empty() && fleet.shards.len() < policy.max_shards as usize {
-            for (shard, kept) in fleet.shards.iter().zip(fleet.kept()) {
-                prop_assert!(kept <= policy.budget(OwnBudget::default()).relief().series || shard.targets.len() == 1, "a shard is left over its budget");
+    }
+}
+
+/// A world in which a plan was applied and the next round begins: shards that can be told hold what they are told, and
+/// have scraped it every ten seconds; loads stay what they are, and who is silent stays silent.
+fn after(world: &World, plan: &Plan, seconds: u64) -> World {
+    let mut next = world.clone();
+    let scrapes = u32::try_from(seconds / 10).unwrap();
+    next.now = world.now.after(std::time::Duration::from_secs(seconds));
+    for view in &mut next.replicas {
+        let plan = &plan.replicas[&view.id];
+        for (ordinal, shard) in &mut view.shards {
+            if let Seen::Fresh(report) = &mut shard.report {
+                if let Some(told) = plan.shards.get(ordinal) {
+                    apply(report, told, world.now);
+                }
+                let scraped = |(id, held): (&TargetId, &HeldTarget)| {
+                    (*id, HeldTarget { scrapes: held.scrapes.saturating_add(scrapes).min(3), ..held.clone() })
+                };
+                report.targets = report.targets.iter().map(scraped).collect();
+                report.idle_since =
+                    if report.targets.is_empty() { report.idle_since.or(Some(world.now)) } else { None };
             }
         }
+        view.memory = plan.memory.clone();
+        view.wanted_shards = plan.wanted_shards;
+        if view.scalable {
+            change_number_of_shards(view, world.now);
+        }
+    }
+    next
+}
+
+fn apply(report: &mut ShardReport, told: &narthex_planner::ShardPlan, now: Timestamp) {
+    for id in &told.remove {
+        report.targets.remove(id);
+    }
+    for (id, planned) in &told.put {
+        let (job, interval) = job_and_interval(id.0.0);
+        let new = || HeldTarget {
+            job,
+            interval,
+            state: planned.state,
+            since: None,
+            planned: Some(planned.load),
+            load: None,
+            scrapes: 0,
+        };
+        let held = report.targets.get(id).cloned().unwrap_or_else(new);
+        report.targets.insert(*id, HeldTarget { state: planned.state, since: Some(now), ..held });
+    }
+}
+
+fn change_number_of_shards(view: &mut ReplicaView, now: Timestamp) {
+    let there = u32::try_from(view.shards.len()).unwrap();
+    view.shards.retain(|ordinal, _| ordinal.0 < view.wanted_shards);
+    // However many are asked for, the provider starts a few.
+    for ordinal in there..view.wanted_shards.min(there.max(40)) {
+        let idle = but(shard([]), |report| report.idle_since = Some(now));
+        view.shards.insert(Ordinal(ordinal), ShardView { budget: OwnBudget::default(), ..idle });
+    }
+}
+
+/// Rounds until the world must be at rest, by when every silence, move and probe has been waited for: a minute of ten
+/// seconds each, half an hour of a minute each, and nine hours, because what moved lately stays for three.
+const ROUNDS_TO_REST: usize = 6 + 30 + 54;
+
+fn seconds_after(round: usize) -> u64 {
+    match round {
+        0..6 => 10,
+        6..36 => 60,
+        36..ROUNDS_TO_REST => 600,
+        _ => 4000,
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    fn from_any_world_it_comes_to_rest_and_then_nothing_moves_ever(
+        world in arbitrary::world(),
+        policy in arbitrary::policy(),
+    ) {
+        let (mut planner, mut inspector) = (Planner::default(), Inspector::default());
+        let mut world = world;
+        let mut last_change = 0;
+        let mut changes = Vec::new();
+        for round in 0..ROUNDS_TO_REST + 10 {
+            let plan = planner.plan(&world, &policy);
+            prop_assert_eq!(inspector.broken(&world, &policy, &plan), []);
+            let of_replica: BTreeMap<_, _> = plan.replicas.iter().map(|(id, plan)| (id.clone(), plan.changes.clone())).collect();
+            if of_replica.values().any(|changes| !changes.is_empty()) {
+                last_change = round;
+            }
+            if round >= ROUNDS_TO_REST {
+                changes.push(of_replica);
+            }
+            world = after(&world, &plan, seconds_after(round));
+        }
+        prop_assert!(last_change < ROUNDS_TO_REST, "it does not come to rest: {changes:#?} in {world:#?}");
     }
 }
