@@ -152,3 +152,4 @@ fn why_moved(plan: &ReplicaPlan) -> Vec<MoveReason> {
 
 mod independent;
 mod mirror;
+mod whatever_happens;
