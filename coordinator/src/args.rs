@@ -1,5 +1,6 @@
 //! The command line.
 
+mod plan;
 mod policy;
 mod shards;
 
@@ -8,6 +9,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use narthex_common::{config::PromDuration, semantics::PrometheusVersion};
 
+pub use self::plan::{PlanArgs, PlanCommand, PreviewArgs, ShowPlanArgs};
 pub use self::shards::{LocalArgs, ShardArgs, ShardType};
 
 /// Shards Prometheus by measured load.
@@ -33,6 +35,8 @@ pub enum Command {
     Check(CheckCommand),
     /// Shows the shards of a running coordinator: how many targets and series each has.
     Status(StatusArgs),
+    /// Shows the last plan of a running coordinator: what changes and why, which targets have no shard and why.
+    Plan(PlanArgs),
     /// Runs the planner against a made-up fleet on a made-up clock, or against a saved world; nothing real is asked or
     /// changed.
     ///

@@ -1,10 +1,12 @@
 //! What the coordinator shows: one snapshot per round, and the API, the pages and the metrics read off it.
 
 mod api;
+mod ask;
 mod history;
 mod live;
 mod metrics;
 mod plan;
+mod plan_table;
 mod preview;
 mod shards;
 mod snapshot;
@@ -17,6 +19,7 @@ pub use api::{ApiState, Reload, router};
 pub use history::History;
 pub use metrics::RoundMetrics;
 pub use plan::PlanView;
+pub use plan_table::print as print_plan;
 pub use preview::{PreviewView, TryConfig};
 pub use shards::{ShardSummary, shard_summaries};
 pub use snapshot::Snapshot;

@@ -1,10 +1,15 @@
 //! `narthex-coordinator status`: the shards of a running coordinator as a table.
 
-use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table, presets};
-use narthex_common::{api::Answer, load::Series};
+use narthex_common::load::Series;
+use narthex_planner::reason::Unplaced;
 
-use super::ShardSummary;
+use super::{
+    PlanView, ShardSummary,
+    ask::{self, Coordinator},
+    plan::Totals,
+    words::{grouped, unplaced_in_words},
+};
 use crate::args::{Output, StatusArgs};
 
 /// Asks a running coordinator for its shards and prints them.
@@ -12,26 +17,41 @@ use crate::args::{Output, StatusArgs};
 /// # Errors
 /// When it does not answer, or has nothing to show yet.
 pub async fn print(args: &StatusArgs) -> anyhow::Result<()> {
-    let url = args.url.join("api/v1/shards").context("put the URL of the API together")?;
-    let client = reqwest::Client::builder().timeout(args.timeout).build().context("set up an HTTP client")?;
-    let answer: Answer<Vec<ShardSummary>> = client
-        .get(url)
-        .send()
-        .await
-        .with_context(|| format!("ask the coordinator at {} (flag --url)", args.url))?
-        .json()
-        .await
-        .with_context(|| format!("read the answer of {}; is it a narthex-coordinator?", args.url))?;
-    let shards = answer.into_result().map_err(anyhow::Error::msg)?;
+    let coordinator = Coordinator::of(args)?;
+    let shards: Vec<ShardSummary> = coordinator.get("api/v1/shards", &[]).await?;
     let text = match args.output {
         Output::Json => serde_json::to_string_pretty(&shards)?,
-        Output::Table => table(&shards),
+        Output::Table => {
+            let plan: PlanView = coordinator.get("api/v1/plan", &[("limit", "0".to_owned())]).await?;
+            table(&shards) + &concerns(&plan)
+        }
     };
-    #[expect(clippy::print_stdout, reason = "the output of a command")]
-    {
-        println!("{text}");
-    }
+    ask::print(&text);
     Ok(())
+}
+
+/// What somebody may have to look at, one line each.
+pub(super) fn concerns(plan: &PlanView) -> String {
+    let mut text = String::new();
+    for replica in &plan.replicas {
+        let Totals { unplaced, oversized, suspects, taken_over, .. } = &replica.totals;
+        let mut line = |n: u64, what: &str| {
+            if n > 0 {
+                text.push_str(&format!("\n{}: {} {what}", replica.id, grouped(n)));
+            }
+        };
+        for why in Unplaced::ALL {
+            let n = unplaced.get(why.as_str()).copied().unwrap_or_default();
+            line(n, &format!("without a shard ({}): {}", why.as_str(), unplaced_in_words(why)));
+        }
+        line(*oversized, "larger than a shard may fill, each with a shard of its own");
+        line(*suspects, "suspected of having killed a shard, each with a shard of its own");
+        line(*taken_over, "taken over from lost shards");
+    }
+    for error in &plan.errors {
+        text.push_str(&format!("\n{error}"));
+    }
+    text
 }
 
 /// The shards as a table, with a line of sums.

@@ -6,7 +6,12 @@ use narthex_planner::{
 };
 
 use super::{
-    super::plan::{PlanQuery, Planned, Targets, plan_view},
+    super::{
+        PlanView,
+        plan::{PlanQuery, Planned, Targets, plan_view},
+        plan_table::plan_table,
+        table::concerns,
+    },
     *,
 };
 
@@ -88,7 +93,7 @@ fn a_plan_says_what_changes_and_why_for_people_and_programs() {
 #[test]
 fn a_plan_is_read_back_as_it_was_written() {
     let view = plan_of(&with_a_plan(), "");
-    let read: super::super::PlanView = serde_json::from_value(view.clone()).unwrap();
+    let read: PlanView = serde_json::from_value(view.clone()).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), view);
 }
 
@@ -150,4 +155,31 @@ fn a_target_without_a_shard_says_so_beside_what_prometheus_shows() {
     let unplaced: Vec<_> = targets.iter().filter_map(|target| target.get("unplaced")).collect();
     let text = "there is no room on the shards that answer; new or silent ones that have it are on their way";
     assert_eq!(unplaced, [&json!({"replica-0": {"reason": "waiting_for_shards", "text": text}})]);
+}
+
+#[test]
+fn a_plan_is_a_table_for_people() {
+    let view: PlanView = serde_json::from_value(plan_of(&with_a_plan(), "limit=1")).unwrap();
+    let text = plan_table(&view);
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    assert_eq!(lines[0], "The round of 1970-01-01T00:00:00.000Z took 0.250 s, planning 0.003 s.");
+    let summary =
+        "replica-0: 2 shards, 2 targets, move 1, scale 1, unplaced 1 (waiting_for_shards), oversized 1, suspects 1";
+    assert_eq!(lines[2], summary);
+    assert!(lines[4].contains("moves from shard-0 to shard-1"), "{text}");
+    assert_eq!(lines[lines.len() - 2..], ["… and 1 more (flag --limit)", "something failed"]);
+}
+
+#[test]
+fn the_status_says_what_somebody_may_have_to_look_at() {
+    let mut view: PlanView = serde_json::from_value(plan_of(&with_a_plan(), "limit=0")).unwrap();
+    assert_eq!(
+        concerns(&view),
+        "\nreplica-0: 1 without a shard (waiting_for_shards): there is no room on the shards that answer; new or silent \
+         ones that have it are on their way\nreplica-0: 1 larger than a shard may fill, each with a shard of its \
+         own\nreplica-0: 1 suspected of having killed a shard, each with a shard of its own\nsomething failed"
+    );
+    view.errors.clear();
+    view.replicas[0].totals = Default::default();
+    assert_eq!(concerns(&view), "");
 }
