@@ -36,7 +36,7 @@ pub enum Command {
     /// Shows the shards of a running coordinator: how many targets and series each has.
     Status(StatusArgs),
     /// Shows the last plan of a running coordinator: what changes and why, which targets have no shard and why.
-    Plan(PlanArgs),
+    Plan(Box<PlanArgs>),
     /// Runs the planner against a made-up fleet on a made-up clock, or against a saved world; nothing real is asked or
     /// changed.
     ///

@@ -162,9 +162,8 @@ mod tests {
 
     fn requested(flags: &[&str]) -> anyhow::Result<Value> {
         let cli = Cli::try_parse_from(["narthex-coordinator", "plan", "preview"].iter().chain(flags)).unwrap();
-        let Some(Command::Plan(PlanArgs { command: Some(PlanCommand::Preview(args)), .. })) = cli.command else {
-            panic!("{flags:?} is no preview")
-        };
+        let Some(Command::Plan(args)) = cli.command else { panic!("{flags:?} is no plan") };
+        let Some(PlanCommand::Preview(args)) = args.command else { panic!("{flags:?} is no preview") };
         request(&args)
     }
 

@@ -74,9 +74,8 @@ fn a_scrape_during_a_round_finds_every_series_that_stays() {
 #[test]
 fn changes_are_counted_by_reason_and_suspects_and_oversized_targets_are_shown() {
     let id = target("a:9100").id;
-    let mut plan = ReplicaPlan::default();
-    plan.changes = vec![Change::Place { target: id, to: Ordinal(0), why: PlaceReason::TakenOver { from: Ordinal(1) } }];
-    plan.oversized.insert(id);
+    let place = Change::Place { target: id, to: Ordinal(0), why: PlaceReason::TakenOver { from: Ordinal(1) } };
+    let mut plan = ReplicaPlan { changes: vec![place], oversized: [id].into(), ..ReplicaPlan::default() };
     plan.memory.suspects.insert(id, Suspect { since: Timestamp(0), why: Suspicion::Grew });
     let mut snapshot = snapshot();
     snapshot.plan.replicas.insert(ReplicaId("replica-0".into()), plan);
