@@ -73,6 +73,12 @@ pub enum Fault {
         /// Which target.
         target: TargetId,
     },
+    /// A target of a replica that mirrors another goes to another shard than there.
+    #[error("target {target} goes elsewhere than in the replica that is mirrored")]
+    NotMirrored {
+        /// Which target.
+        target: TargetId,
+    },
     /// A shard lets go of a target that no other has scraped often enough.
     #[error("shard {shard} lets go of target {target} too early")]
     LetGoTooEarly {

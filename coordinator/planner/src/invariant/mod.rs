@@ -9,7 +9,7 @@
 use crate::{
     catalogue::Catalogue,
     plan::{Plan, ReplicaPlan},
-    policy::Policy,
+    policy::{Placement, Policy},
     world::{ReplicaView, World},
 };
 
@@ -40,12 +40,16 @@ impl Inspector {
     /// Everything about a plan that must not be.
     pub fn broken(&mut self, world: &World, policy: &Policy, plan: &Plan) -> Vec<Broken> {
         self.catalogue.follow(world);
+        let plan_of = |place: usize, first| {
+            let plan = plan.replicas.get(&world.replicas[place].id)?;
+            Some(Replica::of(world, policy, &self.catalogue, place, plan, first))
+        };
+        let mirrored = policy.placement == Placement::Mirrored && !world.replicas.is_empty();
+        let first = if mirrored { plan_of(0, None) } else { None };
         let mut broken = Vec::new();
         for (place, view) in world.replicas.iter().enumerate() {
-            let faults = match plan.replicas.get(&view.id) {
-                Some(plan) => Replica::of(world, policy, &self.catalogue, place, plan).faults(),
-                None => vec![Fault::NotPlanned],
-            };
+            let first = first.as_ref().filter(|_| place > 0);
+            let faults = plan_of(place, first).map_or_else(|| vec![Fault::NotPlanned], |replica| replica.faults());
             broken.extend(faults.into_iter().map(|fault| Broken { replica: view.id.clone(), fault }));
         }
         broken
@@ -61,6 +65,8 @@ struct Replica<'a> {
     place: usize,
     view: &'a ReplicaView,
     plan: &'a ReplicaPlan,
+    /// The replica that it mirrors.
+    first: Option<&'a Replica<'a>>,
     /// In the order of ordinals.
     shards: Vec<Shard<'a>>,
     /// What shards are told, sorted by target.
@@ -68,10 +74,17 @@ struct Replica<'a> {
 }
 
 impl<'a> Replica<'a> {
-    fn of(world: &'a World, policy: &'a Policy, catalogue: &'a Catalogue, place: usize, plan: &'a ReplicaPlan) -> Self {
+    fn of(
+        world: &'a World,
+        policy: &'a Policy,
+        catalogue: &'a Catalogue,
+        place: usize,
+        plan: &'a ReplicaPlan,
+        first: Option<&'a Self>,
+    ) -> Self {
         let view = &world.replicas[place];
         let shards = shards::of(world, policy, catalogue, place);
-        let mut replica = Self { world, policy, catalogue, place, view, plan, shards, told: Vec::new() };
+        let mut replica = Self { world, policy, catalogue, place, view, plan, first, shards, told: Vec::new() };
         replica.tell();
         replica
     }
@@ -82,6 +95,7 @@ impl<'a> Replica<'a> {
         self.targets_are_held_as_they_may_be(&mut faults);
         self.shards_carry_what_they_may(&mut faults);
         self.suspects_are_alone(&mut faults);
+        self.mirrors_follow(&mut faults);
         self.reasons_lead_from_world_to_plan(&mut faults);
         self.the_number_of_shards_keeps_its_bounds(&mut faults);
         faults

@@ -3,7 +3,7 @@
 use narthex_common::{assignment::TargetState, shard::Ordinal, target::TargetId};
 
 use super::{Fault, Replica, targets::After};
-use crate::reason::{Change, PlaceReason};
+use crate::reason::{Change, MoveReason, PlaceReason};
 
 impl Replica<'_> {
     pub(super) fn reasons_lead_from_world_to_plan(&self, faults: &mut Vec<Fault>) {
@@ -43,6 +43,42 @@ impl Replica<'_> {
                 faults.push(Fault::Unexplained { target });
             }
         }
+    }
+
+    /// In a replica that mirrors another, a target goes where the other has it; or it makes way, and says so.
+    pub(super) fn mirrors_follow(&self, faults: &mut Vec<Fault>) {
+        let Some(first) = self.first else { return };
+        for change in &self.plan.changes {
+            let (target, to) = match change {
+                Change::Place { target, to, .. } => (*target, *to),
+                Change::Move { target, to, why, .. } => match why {
+                    MoveReason::MakesWay | MoveReason::HeldTwice => continue,
+                    MoveReason::OverMemory { .. }
+                    | MoveReason::OverWork { .. }
+                    | MoveReason::Drain
+                    | MoveReason::Rebalance
+                    | MoveReason::Mirrored => (*target, *to),
+                },
+                Change::Settle { .. }
+                | Change::GiveBack { .. }
+                | Change::Forget { .. }
+                | Change::Suspect { .. }
+                | Change::Scale { .. } => continue,
+            };
+            if first.owner(target) != Some(to) {
+                faults.push(Fault::NotMirrored { target });
+            }
+        }
+    }
+
+    /// The only shard that is to own a target, of those that can be told, or else of all.
+    fn owner(&self, target: TargetId) -> Option<Ordinal> {
+        let after = self.after(target);
+        let owners = || after.iter().filter(|(_, state)| *state == TargetState::Normal).map(|(place, _)| *place);
+        let within_reach = |place: &usize| self.shards[*place].within_reach().is_some();
+        let some_are = owners().any(|place| within_reach(&place));
+        let mut owners = owners().filter(|place| !some_are || within_reach(place));
+        owners.next().filter(|_| owners.next().is_none()).map(|place| self.shards[place].ordinal)
     }
 
     /// Does what a change says; none when that cannot be.

@@ -8,6 +8,7 @@
 mod arbitrary;
 mod convergence;
 mod drain;
+mod faults;
 mod fleet;
 mod forget;
 mod jitter;
