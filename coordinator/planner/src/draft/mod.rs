@@ -144,6 +144,7 @@ impl<'w> Draft<'w> {
 
     pub(crate) fn finish(mut self) -> ReplicaPlan {
         self.forget_old_moves();
+        self.note_oversized_owners();
         let shards = self.differences();
         let id = |target: TargetIx| self.catalogue.id(target);
         let mut unplaced: Vec<(TargetId, Unplaced)> = self.unplaced.iter().map(|(t, why)| (id(*t), *why)).collect();
@@ -155,6 +156,19 @@ impl<'w> Draft<'w> {
             unplaced: unplaced.into_iter().collect(),
             oversized: self.oversized,
             memory: self.memory,
+        }
+    }
+
+    /// Notes the targets that are larger than a shard may be filled, and have one. Only what is on a shard that is filled
+    /// so far needs to be looked at.
+    fn note_oversized_owners(&mut self) {
+        for shard in 0..self.shards.len() {
+            if self.exceeds_every_shard(self.shards[shard].staying) {
+                let owned = self.targets_of(shard).into_iter().filter(|(_, held)| held.state == TargetState::Normal);
+                let oversized: Vec<TargetIx> =
+                    owned.map(|(target, _)| target).filter(|target| self.is_oversized(*target)).collect();
+                oversized.into_iter().for_each(|target| self.note_oversized(target));
+            }
         }
     }
 
