@@ -304,7 +304,8 @@ fn a_number_of_shards_out_of_bounds() {
 
 #[test]
 fn a_shard_that_goes_too_early() {
-    let idle_for = |seconds: i64| but(shard([]), move |report| report.idle_since = Some(Timestamp(NOW.0 - seconds * 1000)));
+    let idle_for =
+        |seconds: i64| but(shard([]), move |report| report.idle_since = Some(Timestamp(NOW.0 - seconds * 1000)));
     let too_early = [shard([owned(1, 3)]), idle_for(59), gone_quiet(idle_for(90))];
     for too_early in too_early {
         let world = world([(1, 80)], [shard([owned(1, 3)]), too_early]);

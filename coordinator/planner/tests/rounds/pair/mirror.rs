@@ -197,3 +197,60 @@ fn a_mirror_takes_over_what_the_first_replica_has_elsewhere() {
     let (_, second) = plan(&world, mirrored(spreading()));
     assert_eq!(placed(&second), [(2, 2, PlaceReason::TakenOver { from: Ordinal(1) })]);
 }
+
+/// Two replicas of three shards, filled and at rest.
+fn at_rest(policy: &Policy) -> Pair {
+    let mut pair = Pair::new(3, 3);
+    (1..=6).for_each(|number| pair.add(number, 40));
+    pair.settle(policy);
+    assert!(pair.is_mirrored());
+    pair
+}
+
+#[test]
+fn a_coordinator_that_restarts_while_a_shard_is_dead_moves_nothing() {
+    let policy = Policy::new(mirrored(spreading())).unwrap();
+    for is_first in [true, false] {
+        let mut pair = at_rest(&policy);
+        let before = contents(&pair.first);
+        let broken = if is_first { &mut pair.first } else { &mut pair.second };
+        broken.shards[1].silent = true;
+        pair.first.restart_coordinator();
+        pair.second.restart_coordinator();
+        for _ in 0..100 {
+            let (first, second) = pair.round(&policy);
+            assert_eq!((first.changes, second.changes), (vec![], vec![]), "not even after failover_after");
+        }
+        let broken = if is_first { &mut pair.first } else { &mut pair.second };
+        broken.shards[1].silent = false;
+        pair.settle(&policy);
+        assert_eq!((contents(&pair.first), contents(&pair.second)), (before.clone(), before));
+    }
+}
+
+#[test]
+fn what_is_dead_in_both_replicas_is_placed_anew() {
+    let policy = Policy::new(mirrored(spreading())).unwrap();
+    let mut pair = at_rest(&policy);
+    for fleet in [&mut pair.first, &mut pair.second] {
+        fleet.shards[1].dead = true;
+        fleet.restart_coordinator();
+    }
+    pair.settle(&policy);
+    assert_eq!((pair.first.unscraped(), pair.second.unscraped()), (vec![], vec![]));
+    for ordinal in [0, 2, 3] {
+        assert_eq!(contents(&pair.first)[ordinal], contents(&pair.second)[ordinal]);
+    }
+}
+
+#[test]
+fn a_new_first_replica_takes_the_order_of_the_one_that_was_there() {
+    let policy = Policy::new(mirrored(spreading())).unwrap();
+    let mut pair = Pair { first: Fleet::new(0, true), second: at_rest(&policy).second };
+    pair.first.now = pair.second.now;
+    pair.first.targets = pair.second.targets.clone();
+    let before = contents(&pair.second);
+    pair.settle(&policy);
+    assert_eq!(contents(&pair.second), before);
+    assert!(pair.is_mirrored());
+}
