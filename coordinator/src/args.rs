@@ -49,12 +49,15 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
     /// A scenario: targets, shards, policy, events, and what is expected.
-    #[arg(long, value_name = "FILE", required_unless_present = "world", conflicts_with_all = ["world", "policy"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["world", "round"], conflicts_with_all = ["world", "policy", "round"])]
     pub scenario: Option<PathBuf>,
     /// A world, as `GET /debug/world` of a coordinator returns it: prints the plan for it, or with --rounds goes on from
     /// there.
     #[arg(long, value_name = "FILE")]
     pub world: Option<PathBuf>,
+    /// A round, as `GET /debug/round` of a coordinator returns it: plans it again, and says whether the plan is the same.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["world", "policy", "rounds"])]
+    pub round: Option<PathBuf>,
     /// The policy for a saved world, as the `policy` of a scenario is written; the defaults unless given.
     #[arg(long, value_name = "FILE", requires = "world")]
     pub policy: Option<PathBuf>,

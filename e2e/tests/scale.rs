@@ -26,8 +26,9 @@ async fn shards_come_with_the_load_and_go_with_it_and_no_scrape_is_missed() -> a
     wait_for_shards(&coordinator, 1, "three targets of 1000 series fit one shard").await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
 
-    load.set_series(0, 2200)?;
-    wait_for_shards(&coordinator, 2, "4200 series do not fit: a shard comes and a target moves there").await?;
+    load.set_series(0, 2600)?;
+    wait_for_shards(&coordinator, 2, "4600 series are a tenth too many: a shard comes and a target moves there")
+        .await?;
     let urls = coordinator.prometheus_urls().await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     for address in &addresses {

@@ -15,6 +15,7 @@ mod phase;
 pub mod plan;
 pub mod policy;
 pub mod reason;
+mod round;
 pub mod world;
 
 use catalogue::Catalogue;
@@ -23,6 +24,7 @@ pub use plan::{Plan, ReplicaPlan, ShardPlan};
 use policy::Placement;
 pub use policy::Policy;
 use reason::Unplaced;
+pub use round::Round;
 pub use world::World;
 use world::{ReplicaView, Seen, ShardView};
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use narthex_planner::{Planner, Policy, World, policy::Settings};
+use narthex_planner::{Planner, Policy, Round, World, plan, policy::Settings};
 use narthex_simulator::{Checks, Report, Scenario, play, play_on};
 
 use self::measure::Measured;
@@ -29,6 +29,9 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         Some(InvariantChecks::Sampled) => Checks::Sampled,
         Some(InvariantChecks::Off) => Checks::Off,
     };
+    if let Some(file) = &args.round {
+        return replay_round(file, args.output);
+    }
     let report = match (&args.scenario, &args.world) {
         (Some(file), _) => scenario(file, args, checks)?,
         (None, Some(file)) => {
@@ -59,6 +62,18 @@ fn scenario(file: &Path, args: &SimulateArgs, checks: Checks) -> anyhow::Result<
 fn policy(file: Option<&Path>) -> anyhow::Result<Policy> {
     let Some(file) = file else { return Ok(Policy::new(Settings::default())?) };
     Policy::new(read(file)?).with_context(|| format!("keep the policy of {}", file.display()))
+}
+
+/// Plans a saved round again. Exit code 1 means that the plan is another one: another version made it.
+fn replay_round(file: &Path, output: Output) -> anyhow::Result<ExitCode> {
+    let round: Round = read(file)?;
+    let same = round.replays();
+    print(&match output {
+        Output::Json => json(&serde_json::json!({ "same": same, "plan": plan(&round.world, &round.policy) }))?,
+        Output::Table if same => "the plan is the same\n".to_owned(),
+        Output::Table => "the plan is another one: --output=json prints it\n".to_owned(),
+    })?;
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Plans a saved world, once.

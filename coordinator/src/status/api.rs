@@ -16,6 +16,7 @@ use narthex_common::{
     fingerprint::NotAFingerprint,
     target::TargetId,
 };
+use narthex_planner::Round;
 use regex::Regex;
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
@@ -85,6 +86,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/plan/preview", post(preview).layer(DefaultBodyLimit::max(MAX_BODY)))
         .route("/api/v1/shards", get(shards))
         .route("/debug/world", get(world))
+        .route("/debug/round", get(round))
         .route("/-/reload", post(reload).put(reload))
         .with_state(state)
 }
@@ -152,6 +154,16 @@ async fn history(State(state): State<ApiState>, Path(id): Path<String>) -> Resul
         error_type: ErrorType::NotFound,
         error: format!("target {id} is not discovered, on no shard, and nothing is remembered of it"),
     })
+}
+
+/// The planner's exact input and its answer, bare, so that it can be saved and replayed.
+async fn round(State(state): State<ApiState>) -> Result<Response, Failure> {
+    let snapshot = state.newest()?;
+    off_the_async_threads(move || {
+        let Snapshot { policy, world, plan, .. } = &*snapshot;
+        Json(Round { policy: policy.clone(), world: world.clone(), plan: plan.clone() }).into_response()
+    })
+    .await
 }
 
 /// The planner's exact input, bare, so that it can be saved as a scenario.
