@@ -21,7 +21,7 @@ async fn shards_come_with_the_load_and_go_with_it_and_no_scrape_is_missed() -> a
             "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: load\n    static_configs:\n      - targets: {addresses:?}\n"
         ),
     )?;
-    let flags = ["--shard.max-series=4000", "--shard.max-idle-time=5s"];
+    let flags = ["--shard.max-series=4000", "--shard.max-idle-time=5s", "--shard.min-stay=10s"];
     let coordinator = Coordinator::start(Settings::new(dir.path(), &config, Release::V2_42, &flags)?).await?;
     wait_for_shards(&coordinator, 1, "three targets of 1000 series fit one shard").await?;
     tokio::time::sleep(Duration::from_secs(10)).await;

@@ -45,6 +45,10 @@ pub struct Settings {
     /// How long a move may take. Then it is given up, and its source keeps the target. In seconds, when written.
     #[serde(with = "narthex_common::time::seconds")]
     pub max_move_time: Duration,
+    /// How long a target that moved stays where it is: relief takes it only when others are not enough, drain and
+    /// rebalancing never. In seconds, when written.
+    #[serde(with = "narthex_common::time::seconds")]
+    pub min_stay: Duration,
     /// How long a target waits for its probe. Then it is placed by an estimate, as soon as there is any. In seconds,
     /// when written.
     #[serde(with = "narthex_common::time::seconds")]
@@ -148,6 +152,9 @@ impl Default for Settings {
             max_move_time: Duration::from_secs(6 * 60),
             // Prometheus' default scrape timeout: by then a probe that began at once has ended.
             max_probe_wait: Duration::from_secs(10),
+            // A target's series are in the head of the shard that it left for up to three hours, until Prometheus cuts
+            // its next block; moved again before that it would cost the memory of three shards.
+            min_stay: Duration::from_secs(3 * 60 * 60),
             relief: true,
             rebalance: false,
             rebalance_threshold: 20,

@@ -55,6 +55,12 @@ pub struct ShardArgs {
     /// The most targets that begin to move from shard to shard in one round, in each replica.
     #[arg(long = "shard.max-moves", default_value_t = 10, value_parser = value_parser!(u32).range(1..), value_name = "N")]
     pub max_moves: u32,
+    /// How long a target that moved stays where it is, such as 30m or 3h: until then it is moved again only when its shard
+    /// is over its limit and the other targets are not enough. So scale-in waits that long after a shard was relieved.
+    ///
+    /// The default is how long its series may be in the memory of the shard that it left.
+    #[arg(long = "shard.min-stay", default_value = "3h", value_parser = duration, value_name = "DURATION")]
+    pub min_stay: Duration,
     /// Leaves shards that are over their limits as they are. Otherwise they give targets to others.
     #[arg(long = "shard.disable-relief")]
     pub disable_relief: bool,

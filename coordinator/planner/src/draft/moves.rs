@@ -7,11 +7,6 @@ use narthex_common::target::TargetId;
 use super::{Draft, ShardIx};
 use crate::{catalogue::TargetIx, memory::Moved, reason::GiveBackReason};
 
-/// A target that moved within this time stays, if others can go instead. Its series are in the head of the shard that it
-/// left for up to three hours, until Prometheus cuts its next block; moved again before that it would cost the memory of
-/// three shards.
-const LATELY: Duration = Duration::from_secs(3 * 60 * 60);
-
 /// A move that was given up is not tried again within this time. Whatever keeps a shard from scraping a target for
 /// minutes, a rule in a firewall or a route, is seldom mended sooner.
 const GIVEN_UP_LATELY: Duration = Duration::from_secs(30 * 60);
@@ -19,7 +14,8 @@ const GIVEN_UP_LATELY: Duration = Duration::from_secs(30 * 60);
 impl Draft<'_> {
     /// Whether a target has moved to where it is not long ago.
     pub(crate) fn has_moved_lately(&self, target: TargetIx) -> bool {
-        self.last_move(target).is_some_and(|moved| !moved.given_up && self.world.now.since(moved.at) < LATELY)
+        self.last_move(target)
+            .is_some_and(|moved| !moved.given_up && self.world.now.since(moved.at) < self.policy.min_stay)
     }
 
     /// The shard that a target could not be moved to not long ago.
@@ -53,8 +49,8 @@ impl Draft<'_> {
         if self.moves_left == self.policy.max_moves {
             return;
         }
-        let now = self.world.now;
-        let is_old = |(id, moved): (&TargetId, &Moved)| (now.since(moved.at) >= LATELY).then_some(*id);
+        let (now, lately) = (self.world.now, self.policy.min_stay.max(GIVEN_UP_LATELY));
+        let is_old = |(id, moved): (&TargetId, &Moved)| (now.since(moved.at) >= lately).then_some(*id);
         let old: Vec<TargetId> = self.memory.moved.iter().filter_map(is_old).collect();
         for id in old {
             self.memory.moved.remove(&id);
