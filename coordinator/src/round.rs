@@ -1,6 +1,7 @@
 //! One round: look, plan, apply, publish.
 
 mod attention;
+mod cut_off;
 mod keeper;
 mod planning;
 mod rules;
@@ -27,6 +28,7 @@ use tracing::{debug, info, warn};
 pub use self::rules::Rules;
 use self::{
     attention::Attention,
+    cut_off::CutOff,
     planning::{Input, Planned, Planning},
     rules::InForce,
     silent::SilentShards,
@@ -55,6 +57,7 @@ pub struct Rounds {
     last_errors: Vec<String>,
     silent: SilentShards,
     reloads: Reloads,
+    cut_off: CutOff,
     unplaced: UnplacedTargets,
     attention: Attention,
     history: History,
@@ -74,6 +77,7 @@ impl Rounds {
             last_errors: Vec::new(),
             silent: SilentShards::default(),
             reloads: Reloads::default(),
+            cut_off: CutOff::default(),
             unplaced: UnplacedTargets::default(),
             attention: Attention::default(),
             history: History::default(),
@@ -124,6 +128,7 @@ impl Rounds {
         }
         self.last_errors.clone_from(&errors);
         errors.extend(self.silent.look(&observed));
+        errors.extend(self.cut_off.look(&plan));
         errors.extend(self.unplaced.look(&plan));
         errors.extend(self.attention.look(&world, &plan, &discovered));
         let (took, history) = (began.elapsed(), self.history.clone());

@@ -1,9 +1,9 @@
 //! From world to plan: which shard scrapes what, and why.
 //!
 //! [`plan()`] is a function: the same [`World`] and [`Policy`] give the same [`Plan`]. It has no clock, no randomness of
-//! its own, no I/O. The phases of a round are functions, too, in the order in which they run: forget, settle, relieve,
-//! place, rebalance, drain, scale. Where replicas mirror each other, that is the first one's round; the others follow what becomes of
-//! it. [`Planner`] is the same function for round after round: it costs what changed.
+//! its own, no I/O. The phases of a round are functions, too, in the order in which they run: forget, settle, take
+//! over, relieve, place, rebalance, drain, scale. Where replicas mirror each other, that is the first one's round; the
+//! others follow what becomes of it. [`Planner`] is the same function for round after round: it costs what changed.
 
 mod catalogue;
 pub mod cost;
@@ -95,6 +95,7 @@ fn plan_replica<'w>(world: &'w World, replica: usize, catalogue: &'w Catalogue, 
     phase::forget::forget(&mut draft);
     phase::settle::settle(&mut draft);
     if enough_shards_are_there(draft.view, policy) {
+        phase::take_over::take_over(&mut draft);
         phase::relieve::relieve(&mut draft);
         phase::place::place(&mut draft);
         phase::rebalance::rebalance(&mut draft);

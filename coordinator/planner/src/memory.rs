@@ -19,7 +19,7 @@ pub struct Memory {
     /// The targets whose last move began or was given up not long ago.
     #[serde(skip_serializing_if = "TargetMap::is_empty")]
     pub moved: TargetMap<Moved>,
-    /// The targets that were taken over from a lost shard, until their new shard has proved that it lives with them.
+    /// The targets that were taken over from a lost shard within the last hour.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub taken_over: BTreeMap<TargetId, TakenOver>,
     /// The targets that may have killed a shard. Each has a shard of its own until it has proved harmless.
@@ -49,6 +49,13 @@ pub struct TakenOver {
     pub at: Timestamp,
     /// From which shard.
     pub from: Ordinal,
+    /// From how many, one after the other.
+    #[serde(default = "once")]
+    pub times: u32,
+}
+
+const fn once() -> u32 {
+    1
 }
 
 /// A target that may have killed a shard.
@@ -58,6 +65,12 @@ pub struct Suspect {
     pub since: Timestamp,
     /// Why.
     pub why: Suspicion,
+    /// The shard that it was given for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated_on: Option<Ordinal>,
+    /// Since when every round has found it measured by a shard that answers; none while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lives_since: Option<Timestamp>,
 }
 
 /// Why a target is suspected of having killed a shard.

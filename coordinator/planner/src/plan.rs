@@ -34,11 +34,15 @@ pub struct ReplicaPlan {
     pub wanted_shards: u32,
     /// What differs from the world, and why.
     pub changes: Vec<Change>,
-    /// The targets that no shard takes, and why.
+    /// The targets that no shard takes, and why; among them those that only lost shards have.
     pub unplaced: BTreeMap<TargetId, Unplaced>,
     /// The targets that are larger than a shard may fill, each of which has a shard of its own or waits for one.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub oversized: BTreeSet<TargetId>,
+    /// Whether lost shards keep what they had for now: more than half of the shards fell silent at once, so that it is
+    /// more likely that the coordinator is cut off from them than that they are dead.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub takeover_held: bool,
     /// What is noted for the next round.
     #[serde(skip_serializing_if = "Memory::is_empty")]
     pub memory: Memory,

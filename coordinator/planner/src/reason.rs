@@ -191,11 +191,16 @@ pub enum Unplaced {
     /// It goes where the replica that is mirrored has it, and it has no shard there, or that shard cannot take it here.
     /// In the replica that is mirrored: another replica has it on a shard that is expected back in this one.
     WaitingForMirror,
+    /// The shard that had it is lost; it waits for its turn, or for room.
+    ShardLost,
+    /// It may have killed its shard, and no other is put at risk: it waits for a shard of its own, or had one that was
+    /// lost, too.
+    Suspected,
 }
 
 impl Unplaced {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::MaybeHeld,
         Self::LoadUnknown,
         Self::WaitingForShards,
@@ -203,6 +208,8 @@ impl Unplaced {
         Self::CannotScale,
         Self::BelowMinimum,
         Self::WaitingForMirror,
+        Self::ShardLost,
+        Self::Suspected,
     ];
 
     /// The reason as a word for metrics and APIs.
@@ -216,6 +223,8 @@ impl Unplaced {
             Self::CannotScale => "cannot_scale",
             Self::BelowMinimum => "below_minimum",
             Self::WaitingForMirror => "waiting_for_mirror",
+            Self::ShardLost => "shard_lost",
+            Self::Suspected => "suspected",
         }
     }
 }

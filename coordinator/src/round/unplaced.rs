@@ -53,6 +53,13 @@ const fn in_words(why: Unplaced) -> Option<&'static str> {
         Unplaced::ShardLimit => Some("there is no room for them, and --shard.max-shard allows no more shards"),
         Unplaced::CannotScale => Some("there is no room for them, and shards of this kind cannot be added"),
         Unplaced::WaitingForMirror => Some("the shard that has them in the first replica cannot take them in this one"),
+        Unplaced::ShardLost => {
+            Some("the shard that had them is lost, and they wait for their turn, or for room elsewhere")
+        }
+        Unplaced::Suspected => Some(
+            "they may have killed their shard; they wait for a shard of their own, or had one that was lost, too, and \
+             are put on no other",
+        ),
         Unplaced::BelowMinimum => Some("fewer shards are there than --shard.min-shard asks for to begin with"),
     }
 }

@@ -199,6 +199,11 @@ pub(super) const fn unplaced_in_words(why: Unplaced) -> &'static str {
         }
         Unplaced::ShardLimit => "there is no room for it, and there may be no more shards (--shard.max-shard)",
         Unplaced::CannotScale => "there is no room for it, and shards of this kind cannot be added",
+        Unplaced::ShardLost => "the shard that had it is lost; it waits for its turn, or for room elsewhere",
+        Unplaced::Suspected => {
+            "it may have killed its shard; it waits for a shard of its own, or had one that was lost, too, and is put on \
+             no other"
+        }
         Unplaced::BelowMinimum => "fewer shards are there than --shard.min-shard asks for to begin with",
         Unplaced::WaitingForMirror => {
             "another replica has it on a shard that cannot take it in this one, or the replica that is mirrored has it on none"

@@ -18,6 +18,7 @@ use crate::{
 
 mod moves;
 mod pencil;
+mod room;
 mod shard;
 mod twin;
 
@@ -41,6 +42,8 @@ pub(crate) struct Draft<'w> {
     pub(crate) wanting: Vec<Wanting>,
     /// What is noted for the next round.
     pub(crate) memory: Memory,
+    /// Whether lost shards keep what they had, because too many fell silent at once.
+    pub(crate) takeover_held: bool,
     catalogue: &'w Catalogue,
     /// The place of the replica in the world.
     replica: usize,
@@ -115,6 +118,7 @@ impl<'w> Draft<'w> {
             wanted_shards: view.wanted_shards,
             wanting: Vec::new(),
             memory: view.memory.clone(),
+            takeover_held: false,
             catalogue,
             replica,
             shards,
@@ -155,6 +159,7 @@ impl<'w> Draft<'w> {
             changes: self.changes,
             unplaced: unplaced.into_iter().collect(),
             oversized: self.oversized,
+            takeover_held: self.takeover_held,
             memory: self.memory,
         }
     }
@@ -418,7 +423,10 @@ impl<'w> Draft<'w> {
         let shard = &mut self.shards[to];
         shard.put(cost, None, held.state);
         shard.gained.push(target);
-        shard.kept_to_itself |= why == PlaceReason::Isolated;
+        if let Some(suspect) = self.memory.suspects.get_mut(&id) {
+            suspect.isolated_on = Some(shard.ordinal);
+            shard.kept_to_itself = true;
+        }
         self.changes.push(Change::Place { target: id, to: shard.ordinal, why });
         self.rooms.set(to, room_and_fit(&self.shards[to], self.aim));
     }
@@ -459,7 +467,7 @@ impl<'w> Draft<'w> {
 
     /// Suspects a target of having killed its shard.
     pub(crate) fn suspect(&mut self, target: TargetIx, of_killing: ShardIx, why: Suspicion) {
-        let suspect = Suspect { since: self.world.now, why };
+        let suspect = Suspect { since: self.world.now, why, isolated_on: None, lives_since: None };
         if self.memory.suspects.insert(self.id(target), suspect).is_none() {
             let shard = self.shards[of_killing].ordinal;
             self.changes.push(Change::Suspect { target: self.id(target), shard, why });
@@ -497,6 +505,9 @@ impl<'w> Draft<'w> {
             None => {
                 holders.push(Holding { shard, held });
                 self.shards[shard].gained.push(target);
+                if let Some(suspect) = self.memory.suspects.get_mut(&self.catalogue.id(target)) {
+                    suspect.isolated_on = Some(self.shards[shard].ordinal);
+                }
             }
         }
         self.pencil.write(target, holders);

@@ -13,6 +13,8 @@ use crate::{
 pub(crate) struct DraftShard<'w> {
     pub(crate) ordinal: Ordinal,
     pub(crate) reach: Reach,
+    /// Whether it is above the number of shards asked for.
+    pub(crate) going: bool,
     /// What it said, now or last.
     pub(crate) said: Option<&'w ShardReport>,
     /// What it may carry; of shards that mirror each other, what the weakest may.
@@ -132,6 +134,7 @@ impl<'w> DraftShard<'w> {
         Self {
             ordinal,
             reach: Reach::of(view, going, now, budget, policy),
+            going,
             said: super::said(&view.report),
             budget,
             staying: sums.staying,

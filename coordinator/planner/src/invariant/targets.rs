@@ -130,11 +130,13 @@ impl Replica<'_> {
         }
     }
 
-    /// 1: assigned, or listed as unplaced; not both.
+    /// 1: assigned, or listed as unplaced; not both. What only lost shards have may be either: it waits for another
+    /// shard, or none is to have it and its own may be scraping it.
     fn is_accounted_for(&self, target: TargetId, after: &After, faults: &mut Vec<Fault>) {
         let is_listed = self.world.targets.contains_key(&target);
         let is_unplaced = self.plan.unplaced.contains_key(&target);
-        if is_unplaced != (is_listed && after.is_empty()) {
+        let only_lost_have_it = is_listed && after.iter().all(|(position, _)| self.shards[*position].lost);
+        if is_unplaced && !only_lost_have_it || !is_unplaced && is_listed && after.is_empty() {
             faults.push(Fault::Unaccounted { target });
         }
     }

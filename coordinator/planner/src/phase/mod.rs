@@ -13,6 +13,8 @@ pub(crate) mod rebalance;
 pub(crate) mod relieve;
 pub(crate) mod scale;
 pub(crate) mod settle;
+mod suspect;
+pub(crate) mod take_over;
 
 /// For one target that waits for its probe so many have to be held. In a large fleet there is always some pod that has
 /// just started; a hundredth more is within the reserve of everything that waits for rest.

@@ -9,7 +9,7 @@ use super::{few_wait_for_their_probe, needs_relief};
 use crate::{
     catalogue::TargetIx,
     cost::Cost,
-    draft::{Draft, Wanting},
+    draft::{Draft, DraftShard, Reach, Wanting},
     fit::{Aim, Fit, Rooms},
     reason::{ScaleReason, Unplaced},
     world::Seen,
@@ -84,10 +84,10 @@ fn largest_first(draft: &Draft<'_>) -> Vec<Wanting> {
     wanting
 }
 
-/// Whether a target is a suspect, and its shard holds nothing else. It asks for no other shard when that one dies, too;
-/// it would go on asking for ever.
+/// Whether a target is a suspect, and its shard holds nothing else.
 fn has_a_shard_of_its_own(draft: &Draft<'_>, target: TargetIx) -> bool {
-    draft.is_suspect(target) && draft.holders(target).iter().any(|holding| draft.shards()[holding.shard].targets == 1)
+    let is_alone = |shard: &DraftShard<'_>| shard.targets == 1 && shard.reach != Reach::Lost;
+    draft.is_suspect(target) && draft.holders(target).iter().any(|holding| is_alone(&draft.shards()[holding.shard]))
 }
 
 /// Shards that are on their way, or would be.

@@ -183,10 +183,13 @@ fn memory() -> impl Strategy<Value = Memory> {
     let number = (0..TARGETS + 4).prop_map(target);
     let ordinal = (0..8u32).prop_map(Ordinal);
     let why = prop_oneof![Just(Suspicion::Grew), Just(Suspicion::DiedAgain)];
-    let taken_over = (number.clone(), time(), ordinal.clone()).prop_map(|(t, at, from)| (t, TakenOver { at, from }));
+    let taken_over = (number.clone(), time(), ordinal.clone(), 1..4u32)
+        .prop_map(|(t, at, from, times)| (t, TakenOver { at, from, times }));
     let moved = (number.clone(), time(), ordinal.clone(), any::<bool>());
     let moved = moved.prop_map(|(t, at, to, given_up)| (t, Moved { at, to, given_up }));
-    let suspect = (number, time(), why).prop_map(|(t, since, why)| (t, Suspect { since, why }));
+    let (isolated_on, lives_since) = (prop::option::of(ordinal.clone()), prop::option::of(time()));
+    let suspect = (number, time(), why, isolated_on, lives_since)
+        .prop_map(|(t, since, why, isolated_on, lives_since)| (t, Suspect { since, why, isolated_on, lives_since }));
     let lists = (vec(moved, 0..4), vec(taken_over, 0..4), vec(suspect, 0..3), vec((ordinal, time()), 0..3));
     let some = (any::<bool>(), lists).prop_map(|(rebalancing, (moved, taken_over, suspects, lost))| Memory {
         rebalancing,

@@ -144,7 +144,7 @@ fn a_shard_that_gets_a_target_and_takes_none() {
 #[test]
 fn a_suspect_that_is_joined() {
     let mut world = world([(1, 10), (2, 10)], [shard([owned(1, 3)]), shard([])]);
-    let suspect = Suspect { since: NOW, why: Suspicion::Grew };
+    let suspect = Suspect { since: NOW, why: Suspicion::Grew, isolated_on: None, lives_since: None };
     world.replicas[0].memory.suspects.insert(target(1), suspect);
     let join = |plan: &mut ReplicaPlan| {
         let memory = plan.memory.clone();

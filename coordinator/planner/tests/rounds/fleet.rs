@@ -1,6 +1,9 @@
 //! A made-up fleet: targets, and shards that do what they are told, or do not answer, or lose what they were told.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use narthex_common::{
     assignment::TargetState,
@@ -28,6 +31,10 @@ pub(crate) struct Fleet {
     pub(crate) targets: BTreeMap<TargetId, Truth>,
     pub(crate) shards: Vec<Shard>,
     pub(crate) wanted_shards: u32,
+    /// Targets that kill the shard that scrapes them.
+    pub(crate) killers: BTreeSet<TargetId>,
+    /// The shards that were killed, in the order in which they died.
+    pub(crate) killed: Vec<usize>,
     /// What the coordinator remembers of its last plan.
     memory: Memory,
 }
@@ -106,7 +113,16 @@ impl Fleet {
         let wanted = shards as usize;
         let shards = (0..wanted).map(|_| Shard::starting(NOW, 0)).collect();
         let wanted_shards = u32::try_from(wanted).unwrap();
-        Self { now: NOW, scalable, targets: BTreeMap::new(), shards, wanted_shards, memory: Memory::default() }
+        Self {
+            now: NOW,
+            scalable,
+            targets: BTreeMap::new(),
+            shards,
+            wanted_shards,
+            killers: BTreeSet::new(),
+            killed: Vec::new(),
+            memory: Memory::default(),
+        }
     }
 
     pub(crate) fn add(&mut self, id: TargetId, load: Load, up: bool) {
@@ -171,7 +187,11 @@ impl Fleet {
             let rounds = 1 + u32::try_from(self.shards.len() % 3).unwrap();
             self.shards.push(Shard::starting(self.now, rounds));
         }
-        for shard in &mut self.shards {
+        for (ordinal, shard) in self.shards.iter_mut().enumerate() {
+            if shard.scrapes() && shard.targets.keys().any(|id| self.killers.contains(id)) {
+                shard.dead = true;
+                self.killed.push(ordinal);
+            }
             if !shard.scrapes() {
                 shard.starts_in = shard.starts_in.saturating_sub(1);
                 continue;
@@ -222,6 +242,11 @@ impl Fleet {
             shard.last = None;
             shard.found_at_start = Some(self.now);
         }
+    }
+
+    /// What the coordinator remembers of its last plan.
+    pub(crate) const fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// How many targets each shard owns.

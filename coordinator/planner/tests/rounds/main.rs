@@ -23,3 +23,5 @@ mod restart;
 mod scale;
 mod scenarios;
 mod settle;
+mod suspects;
+mod take_over;

@@ -27,14 +27,21 @@ fn planned(world: &World, policy: &Policy) -> Plan {
     plan
 }
 
-/// Counted by hand: every listed target has a shard or a reason why not, and no two shards that can be told own one.
-fn every_target_is_accounted_for(world: &World, plan: &Plan) {
+/// Counted by hand: every listed target has a shard or a reason why not; what only lost shards have, one or both.
+fn every_target_is_accounted_for(world: &World, policy: &Policy, plan: &Plan) {
     for view in &world.replicas {
         let plan = &plan.replicas[&view.id];
         let outcome = plan.outcome(view);
+        let is_lost = |shard: &ShardView| match (&shard.report, policy.failover_after) {
+            (Seen::Stale { at, .. }, Some(after)) => world.now.since(*at) >= after,
+            (Seen::Stale { .. } | Seen::Never | Seen::Fresh(_), _) => false,
+        };
         for target in world.targets.keys() {
-            let is_assigned = outcome.values().any(|targets| targets.contains_key(target));
-            assert_ne!(is_assigned, plan.unplaced.contains_key(target), "{target}");
+            let mut holders = outcome.iter().filter(|(_, targets)| targets.contains_key(target)).peekable();
+            let (is_assigned, is_unplaced) = (holders.peek().is_some(), plan.unplaced.contains_key(target));
+            let lives = holders.any(|(ordinal, _)| !is_lost(&view.shards[ordinal]));
+            assert!(is_assigned || is_unplaced, "{target} is forgotten");
+            assert!(!(lives && is_unplaced), "{target} has a shard and none");
         }
         assert!(plan.unplaced.keys().all(|target| world.targets.contains_key(target)));
     }
@@ -49,7 +56,7 @@ proptest! {
         policy in arbitrary::policy(),
     ) {
         let plan = planned(&world, &policy);
-        every_target_is_accounted_for(&world, &plan);
+        every_target_is_accounted_for(&world, &policy, &plan);
         let written = serde_json::to_string(&world).unwrap();
         let read: World = serde_json::from_str(&written).unwrap();
         prop_assert_eq!(&Planner::default().plan(&read, &policy), &plan);

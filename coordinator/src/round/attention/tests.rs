@@ -39,7 +39,7 @@ fn look(attention: &mut Attention, plan: ReplicaPlan) -> Vec<String> {
 #[test]
 fn a_suspect_is_named_for_as_long_as_it_is_one() {
     let id = target(1).id;
-    let suspect = Suspect { since: Timestamp(0), why: Suspicion::Grew };
+    let suspect = Suspect { since: Timestamp(0), why: Suspicion::Grew, isolated_on: None, lives_since: None };
     let memory = Memory { suspects: BTreeMap::from([(id, suspect)]), ..Memory::default() };
     let suspected = Change::Suspect { target: id, shard: Ordinal(3), why: Suspicion::Grew };
     let mut attention = Attention::default();

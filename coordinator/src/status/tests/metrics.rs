@@ -76,7 +76,9 @@ fn changes_are_counted_by_reason_and_suspects_and_oversized_targets_are_shown() 
     let id = target("a:9100").id;
     let place = Change::Place { target: id, to: Ordinal(0), why: PlaceReason::TakenOver { from: Ordinal(1) } };
     let mut plan = ReplicaPlan { changes: vec![place], oversized: [id].into(), ..ReplicaPlan::default() };
-    plan.memory.suspects.insert(id, Suspect { since: Timestamp(0), why: Suspicion::Grew });
+    plan.memory
+        .suspects
+        .insert(id, Suspect { since: Timestamp(0), why: Suspicion::Grew, isolated_on: None, lives_since: None });
     let mut snapshot = snapshot();
     snapshot.plan.replicas.insert(ReplicaId("replica-0".into()), plan);
     let mut registry = Registry::default();

@@ -29,7 +29,10 @@ pub(super) fn with_a_plan() -> Snapshot {
         oversized: [moved].into(),
         ..ReplicaPlan::default()
     };
-    plan.memory.suspects.insert(moved, Suspect { since: Timestamp(5), why: Suspicion::DiedAgain });
+    plan.memory.suspects.insert(
+        moved,
+        Suspect { since: Timestamp(5), why: Suspicion::DiedAgain, isolated_on: None, lives_since: None },
+    );
     let mut snapshot = snapshot();
     let mut second = shard_view(&[]);
     second.id = ShardId("shard-1".into());
