@@ -52,6 +52,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
                 max_moves,
                 max_silence,
                 max_move_time,
+                min_stay: max_probe_wait,
                 max_probe_wait,
                 relief,
                 rebalance: rebalance && max_idle_time.is_none(),
