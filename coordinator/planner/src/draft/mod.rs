@@ -380,7 +380,7 @@ impl<'w> Draft<'w> {
     pub(crate) fn empty_shard_for_suspect(&self, except: Option<ShardIx>, target: TargetIx) -> Option<ShardIx> {
         let cost = self.cost(target);
         let fits = |shard: &ShardIx| cost.fits(self.shards[*shard].budget.fill()) || self.exceeds_every_shard(cost);
-        let mut empty = (0..self.shards.len()).filter(|shard| self.next_empty_shard(*shard) == Some(*shard));
+        let mut empty = (0..self.shards.len()).filter(|shard| self.shards[*shard].is_empty_and_open());
         empty.find(|shard| Some(*shard) != except && fits(shard))
     }
 

@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{place, scale as scaling};
+use super::{place, scale as scaling, suspect};
 use crate::{
     catalogue::TargetIx,
     draft::{Draft, Reach, ShardIx},
@@ -36,6 +36,7 @@ struct Way {
 }
 
 pub(crate) fn mirror(draft: &mut Draft<'_>, first: &Draft<'_>) {
+    suspect::leave_to_the_first(draft);
     if draft.has_unread_shards() {
         place::leave_all_unplaced(draft, Unplaced::MaybeHeld);
         return;

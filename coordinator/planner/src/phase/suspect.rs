@@ -118,6 +118,13 @@ pub(super) fn had_its_own_shard(draft: &Draft<'_>, target: TargetIx) -> bool {
     own.is_some_and(|own| draft.holders(target).iter().any(|holding| draft.shards()[holding.shard].ordinal == own))
 }
 
+/// Forgets what this replica noted while it was planned by itself: whom a mirror suspects, the first replica decides.
+pub(super) fn leave_to_the_first(draft: &mut Draft<'_>) {
+    draft.memory.suspects.clear();
+    draft.memory.taken_over.clear();
+    draft.memory.lost.clear();
+}
+
 /// Ends what has lasted long enough: suspicions of targets that live, and the memory of what was taken over.
 pub(super) fn absolve(draft: &mut Draft<'_>) {
     let now = draft.world.now;

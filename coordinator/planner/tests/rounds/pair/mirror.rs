@@ -254,3 +254,21 @@ fn a_new_first_replica_takes_the_order_of_the_one_that_was_there() {
     assert_eq!(contents(&pair.second), before);
     assert!(pair.is_mirrored());
 }
+
+#[test]
+fn what_is_lost_in_both_replicas_is_taken_over_by_the_same_shards() {
+    let policy = Policy::new(mirrored(spreading())).unwrap();
+    let mut pair = at_rest(&policy);
+    for fleet in [&mut pair.first, &mut pair.second] {
+        fleet.shards[1].dead = true;
+    }
+    for _ in 0..60 {
+        pair.round(&policy);
+    }
+    assert_eq!((pair.first.unscraped(), pair.second.unscraped()), (vec![], vec![]));
+    for fleet in [&mut pair.first, &mut pair.second] {
+        fleet.shards[1].dead = false;
+    }
+    pair.settle(&policy);
+    assert!(pair.each_target_is_once_in_each() && pair.is_mirrored());
+}
