@@ -55,6 +55,7 @@ impl Planner {
     /// Plans one round.
     pub fn plan(&mut self, world: &World, policy: &Policy) -> Plan {
         self.catalogue.follow(world);
+        self.catalogue.look_for_larger_than(policy.smallest_fill(world));
         let drafts = match policy.placement {
             Placement::Independent => {
                 (0..world.replicas.len()).map(|replica| plan_replica(world, replica, &self.catalogue, policy)).collect()

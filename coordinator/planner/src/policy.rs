@@ -235,6 +235,14 @@ impl Policy {
         }
     }
 
+    /// What the smallest shard that there is, or may be added, is filled to; of each figure by itself.
+    #[must_use]
+    pub fn smallest_fill(&self, world: &World) -> Cost {
+        let shards = world.replicas.iter().flat_map(|replica| replica.shards.values());
+        let own = shards.filter(|shard| !shard.budget.is_empty()).map(|shard| self.budget(shard.budget).fill());
+        own.fold(self.budget(OwnBudget::default()).fill(), Cost::min)
+    }
+
     /// Whether shards that became superfluous go.
     #[must_use]
     pub fn scales_in(&self) -> bool {

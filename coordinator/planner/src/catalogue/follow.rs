@@ -215,6 +215,25 @@ impl Catalogue {
             after.into_iter().for_each(|weight| self.jobs.add(entry.job, weight.into()));
         }
         self.add_up(target, Cost::plus, |targets| targets + 1);
+        self.add_to_larger(target);
+    }
+
+    fn add_to_larger(&mut self, target: TargetIx) {
+        if is_larger(&self.entries[target.place()], self.large) {
+            self.larger.add(target);
+        }
+    }
+
+    /// Lists the targets that cost more than something. Asked about the same as before it costs what is on the list.
+    pub(crate) fn look_for_larger_than(&mut self, large: Cost) {
+        if self.large != Some(large) {
+            self.large = Some(large);
+            for place in 0..u32::try_from(self.entries.len()).unwrap_or(u32::MAX) {
+                self.add_to_larger(TargetIx(place));
+            }
+        }
+        let Self { entries, larger, .. } = self;
+        larger.retain(|target| is_larger(&entries[target.place()], Some(large)));
     }
 
     fn add_up(&mut self, target: TargetIx, cost: fn(Cost, Cost) -> Cost, count: fn(usize) -> usize) {
@@ -284,6 +303,7 @@ impl Catalogue {
             let entry = &mut self.entries[target.place()];
             (entry.weight, entry.basis) = planned_by(estimate);
             self.add_up(target, Cost::plus, |targets| targets + 1);
+            self.add_to_larger(target);
         }
     }
 
@@ -309,6 +329,10 @@ impl Catalogue {
             book.unsettled.retain(|target| entries[target.place()].is_unsettled_in(replica));
         }
     }
+}
+
+fn is_larger(entry: &Entry, large: Option<Cost>) -> bool {
+    large.is_some_and(|large| entry.is_in_use() && !entry.cost().fits(large))
 }
 
 /// Whether the shards that own a target have different ordinals.

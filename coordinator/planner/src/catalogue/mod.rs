@@ -42,6 +42,10 @@ pub(crate) struct Catalogue {
     unlisted: Worklist,
     /// Targets whose owners have different ordinals. It is looked through only where that matters.
     apart: Worklist,
+    /// Targets that cost more than `large`.
+    larger: Worklist,
+    /// What a target must cost more than to be among the larger ones; none of them while nobody has asked.
+    large: Option<Cost>,
     books: Vec<Book>,
 }
 
@@ -171,6 +175,11 @@ impl Catalogue {
     /// come together since the list was last looked through.
     pub(crate) fn apart(&self) -> &[TargetIx] {
         self.apart.members()
+    }
+
+    /// The targets that cost more than was last asked about, in no order.
+    pub(crate) fn larger(&self) -> &[TargetIx] {
+        self.larger.members()
     }
 
     fn entry(&self, target: TargetIx) -> &Entry {

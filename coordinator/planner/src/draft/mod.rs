@@ -164,17 +164,14 @@ impl<'w> Draft<'w> {
         }
     }
 
-    /// Notes the targets that are larger than a shard may be filled, and have one. Only what is on a shard that is filled
-    /// so far needs to be looked at.
+    /// Notes the targets that are larger than a shard may be filled, and have one.
     fn note_oversized_owners(&mut self) {
-        for shard in 0..self.shards.len() {
-            if self.exceeds_every_shard(self.shards[shard].staying) {
-                let owned = self.targets_of(shard).into_iter().filter(|(_, held)| held.state == TargetState::Normal);
-                let oversized: Vec<TargetIx> =
-                    owned.map(|(target, _)| target).filter(|target| self.is_oversized(*target)).collect();
-                oversized.into_iter().for_each(|target| self.note_oversized(target));
-            }
-        }
+        let is_owned =
+            |target: TargetIx| self.holders(target).iter().any(|holding| holding.held.state == TargetState::Normal);
+        let larger = self.catalogue.larger().iter().copied();
+        let oversized: Vec<TargetIx> =
+            larger.filter(|target| self.is_oversized(*target) && is_owned(*target)).collect();
+        oversized.into_iter().for_each(|target| self.note_oversized(target));
     }
 
     /// What every shard is to hold otherwise than it does.
