@@ -21,13 +21,14 @@ async fn shards_come_with_the_load_and_go_with_it_and_no_scrape_is_missed() -> a
             "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: load\n    static_configs:\n      - targets: {addresses:?}\n"
         ),
     )?;
-    let flags = ["--shard.max-series=4000", "--shard.max-idle-time=5s", "--shard.min-stay=10s"];
+    // By work, not by memory: a head keeps what it had for hours, and a shard whose head is full takes nothing back.
+    let flags = ["--shard.max-samples-per-second=4000", "--shard.max-idle-time=5s", "--shard.min-stay=10s"];
     let coordinator = Coordinator::start(Settings::new(dir.path(), &config, Release::V2_42, &flags)?).await?;
-    wait_for_shards(&coordinator, 1, "three targets of 1000 series fit one shard").await?;
+    wait_for_shards(&coordinator, 1, "three targets of 1000 series, scraped every second, fit one shard").await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
 
-    load.set_series(0, 2600)?;
-    wait_for_shards(&coordinator, 2, "4600 series are a tenth too many: a shard comes and a target moves there")
+    load.set_series(0, 2200)?;
+    wait_for_shards(&coordinator, 2, "4200 samples a second are too many: a shard comes and a target moves there")
         .await?;
     let urls = coordinator.prometheus_urls().await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
