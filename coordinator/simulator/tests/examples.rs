@@ -68,6 +68,7 @@ scenarios! {
     exploding_at_once = "exploding-at-once",
     #[ignore = "waits for failover"]
     exploding_target = "exploding-target",
+    heavy_churn = "heavy-churn",
     jitter_around_drain = "jitter-around-drain",
     jitter_around_relief = "jitter-around-relief",
     jitter_around_work = "jitter-around-work",
