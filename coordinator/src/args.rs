@@ -55,8 +55,9 @@ pub struct SimulateArgs {
     /// there.
     #[arg(long, value_name = "FILE")]
     pub world: Option<PathBuf>,
-    /// A round, as `GET /debug/round` of a coordinator returns it: plans it again, and says whether the plan is the same.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["world", "policy", "rounds"])]
+    /// A round, as `GET /debug/round` of a coordinator returns it: plans it again, and says whether the plan is the same;
+    /// with --rounds goes on from there.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["world", "policy"])]
     pub round: Option<PathBuf>,
     /// The policy for a saved world, as the `policy` of a scenario is written; the defaults unless given.
     #[arg(long, value_name = "FILE", requires = "world")]

@@ -64,9 +64,7 @@ scenarios! {
     coordinator_killed = "coordinator-killed",
     coordinator_restarts = "coordinator-restarts",
     demo = "demo",
-    #[ignore = "waits for failover"]
     exploding_at_once = "exploding-at-once",
-    #[ignore = "waits for failover"]
     exploding_target = "exploding-target",
     heavy_churn = "heavy-churn",
     jitter_around_drain = "jitter-around-drain",
@@ -76,14 +74,11 @@ scenarios! {
     load_doubles = "load-doubles",
     log_normal_pack = "log-normal-pack",
     log_normal_spread = "log-normal-spread",
-    #[ignore = "waits for failover"]
     one_of_a_hundred_dies = "one-of-a-hundred-dies",
     oversized_target = "oversized-target",
     pods_come_and_go = "pods-come-and-go",
-    #[ignore = "waits for failover"]
     replicas_independent = "replicas-independent",
     replicas_mirrored = "replicas-mirrored",
-    #[ignore = "waits for failover"]
     returned_shard = "returned-shard",
     rolling_update = "rolling-update",
     scale_in_at_night = "scale-in-at-night",

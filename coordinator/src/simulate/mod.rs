@@ -29,21 +29,20 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         Some(InvariantChecks::Sampled) => Checks::Sampled,
         Some(InvariantChecks::Off) => Checks::Off,
     };
-    if let Some(file) = &args.round {
-        return replay_round(file, args.output);
-    }
-    let report = match (&args.scenario, &args.world) {
-        (Some(file), _) => scenario(file, args, checks)?,
-        (None, Some(file)) => {
+    let report = match (&args.scenario, &args.round, &args.world) {
+        (Some(file), _, _) => scenario(file, args, checks)?,
+        (None, Some(file), _) => {
+            let Some(rounds) = args.rounds else { return replay_round(file, args.output) };
+            let Round { policy, world, .. } = read(file)?;
+            go_on(file, &world, &policy, rounds, args, checks)?
+        }
+        (None, None, Some(file)) => {
             let world: World = read(file)?;
             let policy = policy(args.policy.as_deref())?;
-            let Some(rounds) = args.rounds else {
-                return replay(&world, &policy, args.output);
-            };
-            play_on(&world, &policy, rounds, args.interval, checks, &mut Planner::default(), &mut Measured)
-                .with_context(|| format!("play {}", file.display()))?
+            let Some(rounds) = args.rounds else { return replay(&world, &policy, args.output) };
+            go_on(file, &world, &policy, rounds, args, checks)?
         }
-        (None, None) => anyhow::bail!("nothing to simulate: give --scenario or --world"),
+        (None, None, None) => anyhow::bail!("nothing to simulate: give --scenario, --round or --world"),
     };
     print(&match args.output {
         Output::Json => json(&report)?,
@@ -57,6 +56,18 @@ fn scenario(file: &Path, args: &SimulateArgs, checks: Checks) -> anyhow::Result<
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     scenario.rounds = args.rounds.unwrap_or(scenario.rounds);
     play(&scenario, checks, &mut Planner::default(), &mut Measured).with_context(|| format!("play {}", file.display()))
+}
+
+fn go_on(
+    file: &Path,
+    world: &World,
+    policy: &Policy,
+    rounds: u32,
+    args: &SimulateArgs,
+    checks: Checks,
+) -> anyhow::Result<Report> {
+    play_on(world, policy, rounds, args.interval, checks, &mut Planner::default(), &mut Measured)
+        .with_context(|| format!("play {}", file.display()))
 }
 
 fn policy(file: Option<&Path>) -> anyhow::Result<Policy> {
