@@ -111,6 +111,20 @@ impl Coordinator {
         }
     }
 
+    /// Remembers what shards have acknowledged: one that is silent by the next round has it all the same.
+    pub(crate) fn note_told(&mut self, plan: &Plan, fleet: &Fleet) {
+        for (known, replica) in self.replicas.iter_mut().zip(&fleet.replicas) {
+            let told = plan.replicas.get(&replica.id).map(|plan| plan.shards.keys());
+            for ordinal in told.into_iter().flatten() {
+                let shard = replica.shards.get(ordinal.0 as usize);
+                let last = known.shards.get_mut(ordinal).and_then(|known| known.last.as_mut());
+                if let (Some(shard), Some((_, last))) = (shard, last) {
+                    last.targets = shard.held.clone();
+                }
+            }
+        }
+    }
+
     fn discover(&mut self, fleet: &mut Fleet) {
         let (found, lost) = (std::mem::take(&mut fleet.found), std::mem::take(&mut fleet.lost));
         // A world that was saved may hold jobs of which the fleet knows nothing.

@@ -277,6 +277,7 @@ impl Game<'_> {
                 self.fleet.scale(number, plan.wanted_shards);
             }
         }
+        self.coordinator.note_told(&plan, &self.fleet);
         self.coordinator.remember(&plan, &self.fleet);
     }
 

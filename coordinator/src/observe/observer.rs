@@ -31,7 +31,8 @@ const ASKED_AT_ONCE: usize = 128;
 /// Flow: a report since the cursor of the last one is merged into what is known; the whole assignment is fetched only
 /// when the shard reports a revision that is not the known one.
 ///
-/// Guarantees: a shard that does not answer keeps what it said last, as [`Seen::Stale`]. Nothing is merged from a round
+/// Guarantees: a shard that does not answer keeps what it said last, as [`Seen::Stale`], with what it has acknowledged
+/// since: whoever got a target and fell silent has it, and nobody else gets it because it could not say so any more. Nothing is merged from a round
 /// that failed half way, so that the next one asks for the same changes again.
 pub struct Observer {
     client: Arc<dyn ShardClient>,
@@ -96,8 +97,8 @@ impl Observer {
         observed
     }
 
-    /// Remembers assignments that shards have taken, so that the next round need not fetch them whole. It changes
-    /// nothing of what was observed: they count once a shard reports their revision.
+    /// Remembers assignments that shards have taken, so that the next round need not fetch them whole. They count once a
+    /// shard reports their revision, or does not report at all: it has said that it took them.
     pub fn expect(&mut self, applied: &Applied) {
         for change in &applied.taken {
             if let Some(known) = self.known.get_mut(&ShardKey::new(&change.replica, &change.address)) {
@@ -161,9 +162,9 @@ impl Observer {
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                let seen = match self.known.get(&key) {
+                let seen = match self.known.get_mut(&key) {
                     None => Seen::Never,
-                    Some(known) => Seen::Stale { at: known.at, last: Arc::clone(&known.state) },
+                    Some(known) => Seen::Stale { at: known.at, last: known.with_what_it_took() },
                 };
                 (seen, Some(error))
             }
@@ -178,6 +179,14 @@ impl ShardKey {
 }
 
 impl Known {
+    /// What it said last, and took since.
+    fn with_what_it_took(&mut self) -> Arc<ShardState> {
+        if let Some(assignment) = self.expected.take() {
+            self.state = Arc::new(ShardState { assignment, ..ShardState::clone(&self.state) });
+        }
+        Arc::clone(&self.state)
+    }
+
     /// The assignment a report speaks of, when it is known. A whole report comes from a sidecar that has restarted,
     /// maybe with another disk: its assignment is fetched even if the revision is a known one.
     fn assignment_of(&self, report: &Report) -> Option<Arc<ShardAssignment>> {

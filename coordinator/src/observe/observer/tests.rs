@@ -9,6 +9,7 @@ use narthex_common::{
 
 use super::*;
 use crate::{
+    apply::ShardChange,
     observe::{
         fake::{Asked, FakeShard, Fleet, Link},
         world_replicas,
@@ -127,6 +128,42 @@ async fn a_sidecar_that_restarted_knows_no_cursor_and_tells_everything() {
     let shards = look(&mut observer, &fleet, 2).await;
     assert_eq!(fleet.asked(), Asked { whole_reports: 1, assignments: 1, ..Asked::default() });
     assert_eq!(fresh(&shards[0]).targets[&id("a")].scrapes, 0, "what it counted before is gone there and here");
+}
+
+#[tokio::test]
+async fn a_shard_that_took_targets_and_fell_silent_has_them() {
+    let fleet = Fleet::new(1, CONFIG);
+    put(&fleet, 0, 1, &["a", "b"], &[]).await;
+    let mut observer = observer(&fleet);
+    look(&mut observer, &fleet, 1).await;
+    let replica = fleet.replicas().await.unwrap().remove(0);
+    let assigned = |instance: &str| AssignedTarget {
+        target: target(instance),
+        state: TargetState::Normal,
+        since: Some(Timestamp(1)),
+        load: Some(LIGHT),
+    };
+    let update = AssignmentUpdate {
+        base: Some(Revision(1)),
+        revision: Revision(2),
+        config: CONFIG,
+        put: vec![assigned("c")],
+        remove: vec![id("a")],
+    };
+    fleet.put_assignment(&replica.shards[0].url, &update).await.unwrap();
+    let taken = ShardChange { replica: replica.id, address: replica.shards[0].clone(), update };
+    observer.expect(&Applied { taken: vec![Arc::new(taken)], errors: Vec::new() });
+    fleet.with_shard(0, |shard| shard.link = Link::Refused);
+    for at in [2, 3] {
+        let shards = look(&mut observer, &fleet, at).await;
+        let Seen::Stale { at, last } = &shards[0].seen else { panic!("{:?}", shards[0].seen) };
+        let targets: BTreeSet<_> = last.assignment.targets.keys().copied().collect();
+        assert_eq!((*at, targets), (Timestamp(1), BTreeSet::from([id("b"), id("c")])));
+    }
+    fleet.with_shard(0, |shard| shard.link = Link::Up);
+    let shards = look(&mut observer, &fleet, 4).await;
+    assert_eq!(fleet.asked(), Asked { changes: 1, ..Asked::default() }, "it need not be fetched whole");
+    assert_eq!(fresh(&shards[0]).assignment.revision, Revision(2));
 }
 
 #[tokio::test]
