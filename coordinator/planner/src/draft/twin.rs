@@ -56,9 +56,9 @@ impl Draft<'_> {
                 let shard = ordinal.and_then(|ordinal| self.shard_at(ordinal));
                 shard.map_or(TwinSays::Nothing, |shard| match self.shards[shard].reach {
                     Reach::Open => TwinSays::Here(shard),
-                    Reach::Going => TwinSays::Nothing,
-                    Reach::Full
-                    | Reach::Starting
+                    // Memory may stay full for hours, and for ever while nothing relieves it.
+                    Reach::Going | Reach::Full => TwinSays::Nothing,
+                    Reach::Starting
                     | Reach::OtherConfig
                     | Reach::Silent
                     | Reach::Missing

@@ -19,9 +19,21 @@ use narthex_planner::{
         HeldTarget, JobView, KnownLoad, OwnBudget, ReplicaView, Seen, ShardReport, ShardView, TargetMap, TargetView,
     },
 };
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{collection::vec, option, prelude::*, test_runner::RngSeed};
 
 use crate::made_up::{NOW, target};
+
+/// So many cases, the same ones in every run, so that a change that fails, fails again. `PROPTEST_CASES` and
+/// `PROPTEST_RNG_SEED` ask for more and for others. A shrunk one that is worth keeping becomes a test with a name, not a
+/// file of seeds.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let rng_seed = match default.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(3),
+        asked_for @ RngSeed::Fixed(_) => asked_for,
+    };
+    ProptestConfig { cases: cases.max(default.cases), rng_seed, failure_persistence: None, ..default }
+}
 
 /// Targets are drawn from so many, so that shards often hold the same ones.
 const TARGETS: u64 = 24;

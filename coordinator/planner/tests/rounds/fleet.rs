@@ -83,7 +83,7 @@ impl Shard {
         self.starts_in == 0 && !self.silent && !self.dead
     }
 
-    fn scrapes(&self) -> bool {
+    pub(crate) fn scrapes(&self) -> bool {
         self.starts_in == 0 && !self.dead && !self.stuck
     }
 

@@ -12,14 +12,9 @@ use narthex_planner::{
 use proptest::prelude::*;
 
 use crate::{
-    arbitrary::{self, job_and_interval, taking_over},
+    arbitrary::{self, cases, job_and_interval, taking_over},
     made_up::{but, shard},
 };
-
-/// So many cases; a shrunk one that is worth keeping becomes a test with a name, not a file of seeds.
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 fn planned(world: &World, policy: &Policy) -> Plan {
     let plan = Planner::default().plan(world, policy);
