@@ -36,17 +36,27 @@ fn of(world: &World, policy: &Policy, plan: &Plan) -> Vec<Fault> {
     invariant::broken(world, policy, plan).into_iter().map(|broken| broken.fault).collect()
 }
 
+/// Tells a shard to scrape a target.
+fn put(plan: &mut ReplicaPlan, number: u64, shard: u32, how: PlannedTarget) {
+    plan.shards.entry(Ordinal(shard)).or_default().put.insert(target(number), how);
+}
+
+/// Tells a shard to scrape a target no longer.
+fn remove(plan: &mut ReplicaPlan, number: u64, shard: u32) {
+    plan.shards.entry(Ordinal(shard)).or_default().remove.insert(target(number));
+}
+
 /// Puts a target on a shard, and says so.
 fn place(plan: &mut ReplicaPlan, number: u64, to: u32) {
     plan.unplaced.remove(&target(number));
-    plan.shards.entry(Ordinal(to)).or_default().put.insert(target(number), PUT);
+    put(plan, number, to, PUT);
     plan.changes.push(Change::Place { target: target(number), to: Ordinal(to), why: PlaceReason::MostRoom });
 }
 
 /// Begins a move, and says so.
 fn begin_move(plan: &mut ReplicaPlan, number: u64, from: u32, to: u32) {
-    plan.shards.entry(Ordinal(from)).or_default().put.insert(target(number), HAND_OVER);
-    plan.shards.entry(Ordinal(to)).or_default().put.insert(target(number), PUT);
+    put(plan, number, from, HAND_OVER);
+    put(plan, number, to, PUT);
     let (from, to, why) = (Ordinal(from), Ordinal(to), MoveReason::Drain);
     plan.changes.push(Change::Move { target: target(number), from, to, why });
 }
@@ -97,11 +107,9 @@ fn reasons_that_do_not_lead_to_the_plan() {
 fn a_shard_that_is_told_what_it_does_already() {
     let fault = Fault::NoDifference { target: target(1), shard: Ordinal(0) };
     let world = world([(1, 10)], [shard([owned(1, 3)]), shard([])]);
-    let again = |plan: &mut ReplicaPlan| drop(plan.shards.entry(Ordinal(0)).or_default().put.insert(target(1), PUT));
-    assert_eq!(faults(&world, spreading(), again), [fault]);
+    assert_eq!(faults(&world, spreading(), |plan| put(plan, 1, 0, PUT)), [fault]);
     let fault = Fault::NoDifference { target: target(1), shard: Ordinal(1) };
-    let remove = |plan: &mut ReplicaPlan| drop(plan.shards.entry(Ordinal(1)).or_default().remove.insert(target(1)));
-    assert_eq!(faults(&world, spreading(), remove), [fault]);
+    assert_eq!(faults(&world, spreading(), |plan| remove(plan, 1, 1)), [fault]);
 }
 
 #[test]
@@ -160,7 +168,9 @@ fn a_suspect_that_is_joined() {
 #[test]
 fn a_target_that_is_called_larger_than_a_shard_and_is_not() {
     let world = world([(1, 10)], [shard([])]);
-    let call = |plan: &mut ReplicaPlan| drop(plan.oversized.insert(target(1)));
+    let call = |plan: &mut ReplicaPlan| {
+        plan.oversized.insert(target(1));
+    };
     assert_eq!(faults(&world, spreading(), call), [Fault::NotOversized { target: target(1) }]);
 }
 
@@ -186,7 +196,7 @@ fn a_mirror_that_differs() {
 fn a_source_that_lets_go_before_three_scrapes() {
     let world = world([(1, 10)], [shard([owned(1, 2)]), shard([leaving(1)])]);
     let let_go = |plan: &mut ReplicaPlan| {
-        plan.shards.entry(Ordinal(1)).or_default().remove.insert(target(1));
+        remove(plan, 1, 1);
         plan.changes.push(Change::Settle { target: target(1), from: Ordinal(1) });
     };
     let fault = Fault::LetGoTooEarly { target: target(1), shard: Ordinal(1) };
@@ -198,7 +208,7 @@ fn a_target_of_a_job_that_was_not_discovered_yet_and_is_forgotten() {
     let mut world = world([], [shard([owned(1, 3)])]);
     world.jobs.get_mut(&"job".into()).unwrap().discovered = false;
     let forget = |plan: &mut ReplicaPlan| {
-        plan.shards.entry(Ordinal(0)).or_default().remove.insert(target(1));
+        remove(plan, 1, 0);
         plan.changes.push(Change::Forget { target: target(1), from: Ordinal(0) });
     };
     let fault = Fault::LetGoTooEarly { target: target(1), shard: Ordinal(0) };
@@ -246,8 +256,7 @@ fn a_shard_that_is_told_something_and_does_not_answer_or_runs_another_config() {
         assert!(told.contains(&Fault::OutOfReach { shard: Ordinal(0) }), "{told:?}");
     }
     let world = world([(1, 10)], []);
-    let nowhere =
-        faults(&world, spreading(), |plan| drop(plan.shards.entry(Ordinal(7)).or_default().put.insert(target(2), PUT)));
+    let nowhere = faults(&world, spreading(), |plan| put(plan, 2, 7, PUT));
     assert_eq!(nowhere, [Fault::OutOfReach { shard: Ordinal(7) }]);
 }
 
@@ -257,7 +266,7 @@ fn a_target_that_gets_a_shard_before_all_have_answered_or_enough_are_there() {
     let mut unread = silent_shard();
     unread.found_at_start = Some(NOW);
     let restarted = world([(1, 10)], [unread, shard([])]);
-    assert_eq!(faults(&restarted, spreading(), |plan| place(plan, 1, 1)), [too_early.clone()]);
+    assert_eq!(faults(&restarted, spreading(), |plan| place(plan, 1, 1)), std::slice::from_ref(&too_early));
     let settings = Settings { min_shards: 2, ..spreading() };
     assert_eq!(faults(&world([(1, 10)], [shard([])]), settings, |plan| place(plan, 1, 0)), [too_early]);
 }

@@ -267,16 +267,6 @@ impl Fleet {
         self.targets.keys().filter(|id| !is_scraped(id)).copied().collect()
     }
 
-    /// By target, how often the shard that has scraped it most has.
-    pub(crate) fn scraped(&self) -> BTreeMap<TargetId, u32> {
-        let mut scraped = BTreeMap::new();
-        for (&id, held) in self.shards.iter().flat_map(|shard| &shard.targets) {
-            let most = scraped.entry(id).or_insert(0);
-            *most = held.scrapes.max(*most);
-        }
-        scraped
-    }
-
     /// The kept series that each shard has measured.
     pub(crate) fn kept(&self) -> Vec<Series> {
         let measured = |shard: &Shard| shard.targets.values().filter_map(|held| held.load).map(|load| load.kept).sum();

@@ -5,6 +5,7 @@
     reason = "tests: what they lean on must be so, or they have failed"
 )]
 
+mod ancestor;
 mod arbitrary;
 mod convergence;
 mod drain;

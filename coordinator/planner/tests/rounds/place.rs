@@ -2,6 +2,7 @@
 
 use narthex_common::load::{Load, SampleRate, Series};
 use narthex_planner::{
+    memory::{Suspect, Suspicion},
     policy::Settings,
     reason::Unplaced,
     world::{KnownLoad, ReplicaView},
@@ -167,4 +168,14 @@ fn every_replica_gets_every_target() {
         let plan = Round { view: view.clone(), plan };
         assert_eq!(told(&plan), [(0, vec![1], vec![]), (1, vec![2], vec![])]);
     }
+}
+
+#[test]
+fn a_suspect_gets_an_empty_shard_that_it_fits_on() {
+    let mut world = world([(1, 60)], [shard([]), shard([])]);
+    let view = &mut world.replicas[0];
+    view.shards.get_mut(&narthex_common::shard::Ordinal(0)).unwrap().budget.max_series = Some(Series(50));
+    let suspect = Suspect { since: NOW, why: Suspicion::Grew, isolated_on: None, lives_since: None };
+    view.memory.suspects.insert(target(1), suspect);
+    assert_eq!(told(&plan(&world, spreading()))[1], (1, vec![1], vec![]));
 }

@@ -202,3 +202,14 @@ fn an_idle_shard_stays_while_others_have_yet_to_be_relieved() {
     let settings = Settings { max_moves: 1, ..packing() };
     assert_eq!(plan(&world, settings).wanted_shards, 4, "the last one is for what moves next");
 }
+
+#[test]
+fn a_number_of_shards_that_nobody_can_have_asked_for_is_survived() {
+    for scalable in [true, false] {
+        let mut world = world([(1, 80), (2, 80)], [shard([])]);
+        (world.replicas[0].wanted_shards, world.replicas[0].scalable) = (u32::MAX, scalable);
+        let plan = plan(&world, spreading());
+        assert_eq!(plan.unplaced[&target(2)], Unplaced::WaitingForShards);
+        assert_eq!(plan.wanted_shards, if scalable { spreading().max_shards } else { u32::MAX });
+    }
+}

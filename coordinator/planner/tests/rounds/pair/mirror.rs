@@ -272,3 +272,11 @@ fn what_is_lost_in_both_replicas_is_taken_over_by_the_same_shards() {
     pair.settle(&policy);
     assert!(pair.each_target_is_once_in_each() && pair.is_mirrored());
 }
+
+#[test]
+fn a_target_whose_shard_has_full_memory_in_the_first_replica_goes_elsewhere() {
+    let full = but(shard([owned(5, 3)]), |report| report.head_series = Some(Series(111)));
+    let world = pair(world([(4, 20), (5, 10)], [full, shard([])]), world([], [scrapes([4, 5]), shard([])]));
+    let (first, _) = plan(&world, mirrored(Settings { relief: false, ..spreading() }));
+    assert_eq!(placed(&first), [(4, 1, PlaceReason::MostRoom)], "memory may stay full for ever");
+}
