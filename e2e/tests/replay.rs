@@ -1,6 +1,11 @@
 //! What a running coordinator decided can be decided again: its saved rounds replay in the simulator.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use narthex_e2e::{
@@ -49,7 +54,7 @@ async fn the_saved_rounds_of_a_running_fleet_replay_to_the_same_plans() -> anyho
 
 /// Saves every round that differs from the one before, until six targets have been scraped three times.
 async fn rounds_until_all_are_placed(coordinator: &Coordinator) -> anyhow::Result<Vec<Value>> {
-    let rounds = std::sync::Mutex::new(Vec::<Value>::new());
+    let rounds = Mutex::new(Vec::<Value>::new());
     let url = format!("{}/debug/round", coordinator.url);
     eventually("six targets are placed on shards of 3000 series", Duration::from_secs(90), || async {
         // Before the first round there is none.
@@ -59,7 +64,7 @@ async fn rounds_until_all_are_placed(coordinator: &Coordinator) -> anyhow::Resul
         }
         let round: Value = answer.json().await?;
         let settled = scraped_three_times(&round) == 6;
-        let mut rounds = rounds.lock().expect("nobody panics with it");
+        let mut rounds = rounds.lock().unwrap_or_else(PoisonError::into_inner);
         if rounds.last().is_none_or(|last| last["world"]["now"] != round["world"]["now"]) {
             rounds.push(round);
         }
@@ -67,7 +72,7 @@ async fn rounds_until_all_are_placed(coordinator: &Coordinator) -> anyhow::Resul
     })
     .await
     .with_context(|| coordinator.process.output())?;
-    Ok(rounds.into_inner()?)
+    Ok(rounds.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn scraped_three_times(round: &Value) -> usize {

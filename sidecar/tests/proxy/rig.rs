@@ -133,7 +133,7 @@ impl Proxy {
         let targets = urls.iter().enumerate().map(|(i, url)| {
             let labels: Labels = [("job", JOB.to_owned()), ("instance", i.to_string())].into_iter().collect();
             let target = Target::new(JOB.into(), labels, url.clone());
-            (target.id, AssignedTarget { target, state: TargetState::Normal, load: None })
+            (target.id, AssignedTarget { target, state: TargetState::Normal, since: None, load: None })
         });
         let assignment = Assignment { targets: targets.collect(), ..Assignment::default() };
         let urls = assignment.targets.values().map(|t| (t.target.id, t.target.url.clone())).collect();
