@@ -193,7 +193,6 @@ fn memory_in_a_process_of_its_own(targets: u64) -> u64 {
 
 /// The memory this process has, in bytes.
 fn resident() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a bench measures its own process")]
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells what a process has");
     let pages: u64 =
         statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("the second field is a number");
