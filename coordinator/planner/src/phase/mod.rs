@@ -5,6 +5,7 @@ use crate::{
     reason::Unplaced,
 };
 
+mod apart;
 pub(crate) mod drain;
 pub(crate) mod forget;
 pub(crate) mod mirror;

@@ -2,8 +2,7 @@
 //! it returns, `settle` decides target by target whose it is.
 //!
 //! What a lost shard had goes where there is room, the largest first, and only so many targets a round; what finds none
-//! asks for shards. Targets that lost a second shard go apart, each to another one, as long as there are any: whichever
-//! brings down its third is known then. Suspects get a shard of their own, and only once: see `suspect`.
+//! asks for shards. Targets that lost a second shard go apart: whichever brings down its third is known then. Suspects get a shard of their own, and only once: see `suspect`.
 //!
 //! A shard whose report is late is not lost, so that a rolling update sets nothing off.
 
@@ -15,7 +14,7 @@ use crate::{
     catalogue::{Standing, TargetIx},
     draft::{Draft, DraftShard, Holding, Reach, ShardIx, Wanting},
     memory::TakenOver,
-    phase::suspect,
+    phase::{apart::Apart, suspect},
     reason::{PlaceReason, Unplaced},
     world::Seen,
 };
@@ -134,35 +133,35 @@ fn last_owner(draft: &Draft<'_>, target: TargetIx) -> Option<Ordinal> {
 fn re_home(draft: &mut Draft<'_>, orphans: Vec<Orphan>) {
     let most = usize::try_from(draft.policy.max_takeovers).unwrap_or(usize::MAX);
     let mut taken = 0;
-    let mut passed_over = Vec::new();
+    let mut apart = Apart::of(draft, orphans.iter().filter(|o| o.whose == Turn::LostAnother).map(|o| o.from));
     let mut orphans = orphans.into_iter();
     while taken < most {
-        let Some(Orphan { target, from, whose }) = orphans.next() else { break };
+        let Some(orphan) = orphans.next() else { break };
+        let target = orphan.target;
         if suspect::had_its_own_shard(draft, target) {
             draft.leave_unplaced(target, Unplaced::Suspected);
             continue;
         }
-        if whose == Turn::Other {
-            draft.open_again(&std::mem::take(&mut passed_over));
-        }
-        let mut to = draft.best_shard_for(target);
-        if to.is_none() && !passed_over.is_empty() {
-            draft.open_again(&std::mem::take(&mut passed_over));
-            to = draft.best_shard_for(target);
-        }
-        let Some(to) = to else {
-            draft.wanting.push(Wanting::Crowded(target));
-            draft.leave_unplaced(target, whose.why_it_waits());
-            continue;
+        let to = match orphan.whose {
+            Turn::Suspect => draft.best_shard_for(target),
+            Turn::LostAnother => apart.shard_for(draft, target),
+            Turn::Other => {
+                apart.end(draft);
+                draft.best_shard_for(target)
+            }
         };
-        taken += 1;
-        place(draft, target, from, to, whose);
-        if whose == Turn::LostAnother {
-            draft.pass_over(to);
-            passed_over.push(to);
+        if let Some(to) = to {
+            taken += 1;
+            place(draft, &orphan, to);
+            if orphan.whose == Turn::LostAnother {
+                apart.note(draft, to);
+            }
+        } else {
+            draft.wanting.push(Wanting::Crowded(target));
+            draft.leave_unplaced(target, orphan.whose.why_it_waits());
         }
     }
-    draft.open_again(&passed_over);
+    apart.end(draft);
     let rest: Vec<Orphan> = orphans.collect();
     for orphan in &rest {
         draft.leave_unplaced(orphan.target, orphan.whose.why_it_waits());
@@ -171,7 +170,8 @@ fn re_home(draft: &mut Draft<'_>, orphans: Vec<Orphan>) {
     draft.wanting.extend(no_room.into_iter().map(Wanting::Crowded));
 }
 
-fn place(draft: &mut Draft<'_>, target: TargetIx, from: Ordinal, to: ShardIx, whose: Turn) {
+fn place(draft: &mut Draft<'_>, orphan: &Orphan, to: ShardIx) {
+    let &Orphan { target, from, whose } = orphan;
     if draft.is_oversized(target) {
         draft.note_oversized(target);
     }

@@ -170,6 +170,10 @@ impl Fleet {
             let shard = &mut self.shards[ordinal.0 as usize];
             assert!(shard.answers() && shard.config_matches, "shard {ordinal} is out of reach");
             shard.put(wanted, self.now);
+            // Whoever falls silent now is known to have taken this.
+            if let Some((_, last)) = &mut shard.last {
+                last.targets = shard.targets.iter().map(|(id, held)| (*id, held.clone())).collect();
+            }
         }
         if shards_told >= plan.shards.len() {
             self.wanted_shards = plan.wanted_shards;
