@@ -79,8 +79,12 @@ impl<'d, 'w> Lower<'d, 'w> {
     /// Where a target would go. One that needs a shard of its own gets one, if there is one.
     fn take_in(&mut self, target: TargetIx) -> Option<ShardIx> {
         let cost = self.draft.cost(target);
-        let shares = !self.draft.is_suspect(target) && !self.draft.is_oversized(target);
-        let to = if shares { self.rooms.best_for(cost)? } else { self.empty.iter().position(|empty| *empty)? };
+        let oversized = self.draft.is_oversized(target);
+        let shares = !self.draft.is_suspect(target) && !oversized;
+        let takes = |shard: &ShardIx| {
+            self.empty[*shard] && (oversized || self.free[*shard].is_some_and(|room| cost.fits(room)))
+        };
+        let to = if shares { self.rooms.best_for(cost)? } else { (0..self.empty.len()).find(takes)? };
         self.empty[to] = false;
         self.free[to] = self.free[to].map(|room| room.minus(cost)).filter(|_| shares);
         let room = self.free[to].map(|room| (room, self.fit(to, room)));

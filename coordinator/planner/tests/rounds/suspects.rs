@@ -8,12 +8,12 @@ use narthex_planner::{
     memory::{Suspect, Suspicion, TakenOver},
     policy::Settings,
     reason::{Change, PlaceReason, Unplaced},
-    world::HeldTarget,
+    world::{HeldTarget, OwnBudget, ShardView},
 };
 
 use crate::{
     fleet::Fleet,
-    made_up::{NOW, Round, owned, packing, plan, quiet_for, series, shard, spreading, target, world},
+    made_up::{NOW, Round, moves, owned, packing, plan, quiet_for, series, shard, spreading, target, world},
 };
 
 /// A target that was assigned with one load and measured with another.
@@ -121,6 +121,20 @@ fn a_suspect_whose_own_shard_is_lost_is_carried_to_no_other_one() {
     let plan = plan(&world, spreading());
     assert_eq!(plan.changes, []);
     assert_eq!(plan.unplaced, BTreeMap::from([(target(1), Unplaced::Suspected)]), "it is said");
+}
+
+#[test]
+fn a_suspect_is_not_drained_onto_an_empty_shard_that_is_too_small_for_it() {
+    let too_small = || {
+        let budget = OwnBudget { max_series: Some(Series(5)), ..OwnBudget::default() };
+        ShardView { budget, ..shard([]) }
+    };
+    let mut world = world([(1, 50), (2, 10)], [too_small(), shard([owned(1, 3)]), shard([owned(2, 3)])]);
+    let suspect = Suspect { since: NOW, why: Suspicion::Grew, isolated_on: Some(Ordinal(2)), lives_since: None };
+    world.replicas[0].memory.suspects = [(target(2), suspect)].into();
+    assert_eq!(plan(&world, packing()).changes, []);
+    world.replicas[0].shards.get_mut(&Ordinal(0)).unwrap().budget = OwnBudget::default();
+    assert_eq!(moves(&plan(&world, packing())), [(2, 2, 0)], "nor is it kept where it is for ever");
 }
 
 #[test]
