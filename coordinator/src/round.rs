@@ -131,8 +131,22 @@ impl Rounds {
         errors.extend(self.cut_off.look(&plan));
         errors.extend(self.unplaced.look(&plan));
         errors.extend(self.attention.look(&world, &plan, &discovered));
-        let (took, history) = (began.elapsed(), self.history.clone());
-        Snapshot { at: now, took, planning, config, discovered, probed, observed, world, policy, plan, history, errors }
+        let (took, history, rules) = (began.elapsed(), self.history.clone(), self.rules.clone());
+        Snapshot {
+            at: now,
+            took,
+            planning,
+            config,
+            discovered,
+            probed,
+            observed,
+            world,
+            policy,
+            rules,
+            plan,
+            history,
+            errors,
+        }
     }
 }
 

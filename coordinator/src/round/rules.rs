@@ -26,7 +26,7 @@ impl Rules {
     }
 
     /// The policy under a config with that interval.
-    fn policy(&self, scrape_interval: PromDuration) -> Policy {
+    pub(crate) fn policy(&self, scrape_interval: PromDuration) -> Policy {
         let Some(series) = self.max_process_series else { return self.policy.clone() };
         // At least the smallest rate there is: a limit of nothing would be none that can be kept.
         let limit = SampleRate::of(series, scrape_interval.to_std()).max(SampleRate(1));

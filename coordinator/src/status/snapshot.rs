@@ -18,6 +18,7 @@ use crate::{
     discover::Discovered,
     observe::{Observed, ObservedShard},
     probe::Probed,
+    round::Rules,
 };
 
 /// What one round saw and decided. Published whole; whoever reads it never sees half a round.
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub world: World,
     /// The rules it was to keep.
     pub policy: Policy,
+    /// What they were made of: under another config they are others.
+    pub rules: Rules,
     /// What the planner answered.
     pub plan: Plan,
     /// What was decided about targets, this round included.

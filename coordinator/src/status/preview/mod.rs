@@ -72,11 +72,14 @@ pub(super) fn preview(
     discovered: Option<&Discovered>,
     query: &PlanQuery,
 ) -> Result<PreviewView, String> {
-    let policy = request.policy(&snapshot.policy)?;
-    let mut world = match discovered {
-        Some(new) => config::with_config(&snapshot.world, &snapshot.discovered, new),
-        None => snapshot.world.clone(),
+    let (running, mut world) = match discovered {
+        Some(new) => (
+            snapshot.rules.policy(new.config.scrape_interval),
+            config::with_config(&snapshot.world, &snapshot.discovered, new),
+        ),
+        None => (snapshot.policy.clone(), snapshot.world.clone()),
     };
+    let policy = request.policy(&running)?;
     request.set_shards(&mut world)?;
     let began = Instant::now();
     let mut planner = Planner::default();

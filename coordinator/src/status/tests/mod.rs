@@ -33,6 +33,7 @@ use crate::{
     discover::{ActiveTarget, Discovered, JobTargets},
     observe::{Observed, ObservedReplica, ObservedShard, ShardAssignment, ShardState},
     provider::ShardAddress,
+    round::Rules,
 };
 
 mod http;
@@ -101,6 +102,7 @@ fn snapshot() -> Snapshot {
         observed,
         world,
         policy: Policy::new(Settings::default()).unwrap(),
+        rules: Rules::new(Policy::new(Settings::default()).unwrap(), None),
         plan: Plan::default(),
         history: History::default(),
         errors: Vec::new(),

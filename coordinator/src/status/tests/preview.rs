@@ -36,6 +36,7 @@ fn fleet(loads: &[&[u64]]) -> Snapshot {
     snapshot.discovered = discovered(&snapshot, found);
     let max_idle_time = Some(Duration::from_secs(600));
     snapshot.policy = Policy::new(Settings { max_series: Series(1000), max_idle_time, ..Settings::default() }).unwrap();
+    snapshot.rules = Rules::new(snapshot.policy.clone(), None);
     snapshot
 }
 
@@ -167,6 +168,24 @@ async fn another_config_keeps_out_what_is_not_discovered() {
     assert!(placed["url"].as_str().unwrap().starts_with("http://t"), "{placed}");
     let too_small = data(&api, json!({"config": "anything", "policy": {"max_series": load.kept.0 - 1}})).await;
     assert!(too_small["totals"]["oversized"].as_u64() >= Some(1), "its load is that of the target it was: {too_small}");
+}
+
+#[tokio::test]
+async fn the_limit_of_series_a_scrape_is_that_of_the_configs_interval() {
+    let mut snapshot = fleet(&[&[1]]);
+    snapshot.rules = Rules::new(snapshot.policy.clone(), Some(Series(30_000)));
+    snapshot.policy = snapshot.rules.policy(snapshot.discovered.config.scrape_interval);
+    let slower = Config { scrape_interval: PromDuration::from_secs(300), ..(*snapshot.discovered.config).clone() };
+    let found = Discovered { config: Arc::new(slower), ..(*snapshot.discovered).clone() };
+    let api = api_with(snapshot, FakeConfig { found: Some(found), gate: None });
+    let limit = async |body| data(&api, body).await["policy"]["max_samples_per_second"].clone();
+    assert_eq!(limit(json!({})).await, 500, "of a scrape a minute, the default");
+    assert_eq!(limit(json!({"config": "slower"})).await, 100);
+    assert_eq!(
+        limit(json!({"config": "slower", "policy": {"max_samples_per_second": 7}})).await,
+        7,
+        "what is asked for"
+    );
 }
 
 #[tokio::test]
