@@ -6,7 +6,7 @@ mod shards;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use narthex_common::{config::PromDuration, semantics::PrometheusVersion};
 
 pub use self::plan::{PlanArgs, PlanCommand, PreviewArgs, ShowPlanArgs};
@@ -47,9 +47,10 @@ pub enum Command {
 
 /// What to simulate.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").args(["scenario", "world", "round"]).required(true)))]
 pub struct SimulateArgs {
     /// A scenario: targets, shards, policy, events, and what is expected.
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["world", "round"], conflicts_with_all = ["world", "policy", "round"])]
+    #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
     /// A world, as `GET /debug/world` of a coordinator returns it: prints the plan for it, or with --rounds goes on from
     /// there.
@@ -57,19 +58,19 @@ pub struct SimulateArgs {
     pub world: Option<PathBuf>,
     /// A round, as `GET /debug/round` of a coordinator returns it: plans it again, and says whether the plan is the same;
     /// with --rounds goes on from there.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["world", "policy"])]
+    #[arg(long, value_name = "FILE")]
     pub round: Option<PathBuf>,
     /// The policy for a saved world, as the `policy` of a scenario is written; the defaults unless given.
-    #[arg(long, value_name = "FILE", requires = "world")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "round"])]
     pub policy: Option<PathBuf>,
-    /// How many rounds; as many as the scenario says unless given.
+    /// How many rounds; of a scenario as many as it says unless given, of a world or a round one, which is only planned.
     #[arg(long, value_name = "N")]
     pub rounds: Option<u32>,
     /// How far the rounds that go on from a saved world are apart. A scenario says so itself.
-    #[arg(long, default_value = "10s", value_parser = prom_interval, value_name = "DURATION", conflicts_with = "scenario")]
+    #[arg(long, default_value = "10s", value_parser = prom_interval, value_name = "DURATION", conflicts_with = "scenario", requires = "rounds")]
     pub interval: PromDuration,
     /// Where chance is drawn from; what the scenario says unless given.
-    #[arg(long, value_name = "N", requires = "scenario")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["world", "round"])]
     pub seed: Option<u64>,
     /// In which rounds the plan's invariants are checked; in all, or above 50,000 targets in every tenth, unless given.
     #[arg(long = "check-invariants", value_enum, value_name = "WHEN")]
@@ -235,6 +236,29 @@ fn prom_interval(text: &str) -> Result<PromDuration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_simulation_is_of_one_thing_and_no_flag_is_ignored() {
+        let parsed =
+            |flags: &str| Cli::try_parse_from(format!("narthex-coordinator simulate {flags}").split_whitespace());
+        for flags in
+            ["--scenario f --seed 3", "--world f --policy p", "--round f", "--round f --rounds 9 --interval 5s"]
+        {
+            parsed(flags).unwrap();
+        }
+        let refused = |flags| parsed(flags).unwrap_err().to_string();
+        let nothing = refused("");
+        assert!(nothing.contains("<--scenario <FILE>|--world <FILE>|--round <FILE>>"), "{nothing}");
+        for flags in
+            ["--scenario f --round f", "--world f --round f", "--scenario f --policy p", "--round f --policy p"]
+        {
+            assert!(refused(flags).contains("cannot be used with"), "{flags}");
+        }
+        for flags in ["--round f --seed 3", "--world f --seed 3", "--scenario f --interval 5s"] {
+            assert!(refused(flags).contains("cannot be used with"), "{flags}");
+        }
+        assert!(refused("--world f --interval 5s").contains("--rounds <N>"));
+    }
 
     #[test]
     fn rounds_without_a_pause_between_them_are_refused() {
