@@ -132,7 +132,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// An URL as it may be shown: a password in it is hidden as Prometheus hides it.
-pub(super) fn without_password(url: &str) -> String {
+pub(crate) fn without_password(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut parsed) if parsed.password().is_some() => match parsed.set_password(Some("xxxxx")) {
             Ok(()) => parsed.to_string(),

@@ -24,6 +24,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use file::read_target_file;
+pub(crate) use http::without_password;
 pub use manager::DiscoveryManager;
 pub use once::discover_once;
 pub use refusal::{Refusals, check, unsupported};

@@ -5,7 +5,7 @@ use narthex_common::api::Answer;
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use crate::args::StatusArgs;
+use crate::{args::StatusArgs, discover::without_password};
 
 /// A running coordinator.
 pub(super) struct Coordinator<'a> {
@@ -44,13 +44,14 @@ impl<'a> Coordinator<'a> {
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
+        let url = || without_password(self.url.as_str());
         let answer: Answer<T> = request
             .send()
             .await
-            .with_context(|| format!("ask the coordinator at {} (flag --url)", self.url))?
+            .with_context(|| format!("ask the coordinator at {} (flag --url)", url()))?
             .json()
             .await
-            .with_context(|| format!("read the answer of {}; is it a narthex-coordinator?", self.url))?;
+            .with_context(|| format!("read the answer of {}; is it a narthex-coordinator?", url()))?;
         answer.into_result().map_err(anyhow::Error::msg)
     }
 }
@@ -59,4 +60,22 @@ impl<'a> Coordinator<'a> {
 #[expect(clippy::print_stdout, reason = "the output of a command")]
 pub(super) fn print(text: &str) {
     println!("{}", text.trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    #[tokio::test]
+    async fn no_password_of_the_url_comes_out_in_an_error() {
+        let flags = ["narthex-coordinator", "status", "--url=http://u:hunter2@127.0.0.1:0"];
+        let Some(Command::Status(args)) = Cli::try_parse_from(flags).unwrap().command else { panic!("{flags:?}") };
+        let error = Coordinator::of(&args).unwrap().get::<()>("api/v1/shards", &[]).await.unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.starts_with("ask the coordinator at http://u:xxxxx@127.0.0.1:0/ (flag --url): "), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }
