@@ -202,9 +202,12 @@ impl Catalogue {
         let (weight, basis) = (entry.weight, entry.basis);
         change(entry);
         match entry.known_weight() {
-            Some(known) => (entry.weight, entry.basis) = known,
+            Some(known) => {
+                (entry.weight, entry.basis) = known;
+                self.jobs.remove_unknown(entry.job, target);
+            }
             None => {
-                let estimate = self.jobs.add_unmeasured(entry.job, target);
+                let estimate = self.jobs.add_unknown(entry.job, target);
                 (entry.weight, entry.basis) = planned_by(estimate);
             }
         }
@@ -287,18 +290,14 @@ impl Catalogue {
         if entry.basis == Basis::Measured {
             self.jobs.remove(entry.job, entry.weight.into());
         }
+        self.jobs.remove_unknown(entry.job, target);
         self.index.remove(entry.id, &self.entries);
         self.entries[target.place()].basis = Basis::Nothing;
         self.free.push(target);
     }
 
     fn refresh_estimates(&mut self) {
-        let entries = &self.entries;
-        let is_unmeasured = |target: TargetIx, job| {
-            let entry = &entries[target.place()];
-            entry.job == job && entry.is_in_use() && entry.known_weight().is_none()
-        };
-        for (target, estimate) in self.jobs.estimate(is_unmeasured) {
+        for (target, estimate) in self.jobs.estimate() {
             self.add_up(target, Cost::minus, |targets| targets - 1);
             let entry = &mut self.entries[target.place()];
             (entry.weight, entry.basis) = planned_by(estimate);

@@ -1,12 +1,12 @@
 //! The catalogue's jobs: what discovery says of each, and what its targets weigh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::{HashTable, hash_table};
 use narthex_common::{job::JobName, load::Load};
 use twox_hash::XxHash64;
 
-use super::{TargetIx, entry::JobIx, estimate::Distribution, worklist::Worklist};
+use super::{TargetIx, entry::JobIx, estimate::Distribution};
 use crate::world::JobView;
 
 /// All jobs that a target ever had.
@@ -26,16 +26,16 @@ struct Job {
     /// Whether it is in the config, and has not answered.
     undiscovered: bool,
     loads: Distribution,
-    /// The targets of which no load is known.
-    unmeasured: Worklist,
+    /// The targets of which no load is known. No worklist, whose bits are as many as there are targets of all jobs.
+    unknown: BTreeSet<TargetIx>,
     /// What such a target is planned with.
     estimate: Option<Load>,
 }
 
 impl Job {
     fn of(name: JobName) -> Self {
-        let (loads, unmeasured) = (Distribution::default(), Worklist::default());
-        Self { name, undiscovered: false, loads, unmeasured, estimate: None }
+        let (loads, unknown) = (Distribution::default(), BTreeSet::new());
+        Self { name, undiscovered: false, loads, unknown, estimate: None }
     }
 }
 
@@ -86,30 +86,31 @@ impl Jobs {
     }
 
     /// Notes that nobody knows a target's load; returns what it is planned with for now.
-    pub(super) fn add_unmeasured(&mut self, JobIx(job): JobIx, target: TargetIx) -> Option<Load> {
+    pub(super) fn add_unknown(&mut self, JobIx(job): JobIx, target: TargetIx) -> Option<Load> {
         let job = &mut self.jobs[job as usize];
-        job.unmeasured.add(target);
+        job.unknown.insert(target);
         // The first one of its job: the other jobs' targets may say something.
         self.changed |= job.estimate.is_none();
         job.estimate
     }
 
+    /// Notes that a target's load is known by now, or that the target is gone.
+    pub(super) fn remove_unknown(&mut self, JobIx(job): JobIx, target: TargetIx) {
+        self.jobs[job as usize].unknown.remove(&target);
+    }
+
     /// Makes the estimates anew; returns the targets whose estimate is another one than before.
-    pub(super) fn estimate(
-        &mut self,
-        is_unmeasured: impl Fn(TargetIx, JobIx) -> bool,
-    ) -> Vec<(TargetIx, Option<Load>)> {
+    pub(super) fn estimate(&mut self) -> Vec<(TargetIx, Option<Load>)> {
         if !std::mem::take(&mut self.changed) {
             return Vec::new();
         }
         let of_all = self.all.median();
         let mut changed = Vec::new();
-        for (place, job) in (0..).map(JobIx).zip(&mut self.jobs) {
+        for job in &mut self.jobs {
             let estimate = job.loads.median().or(of_all);
             if estimate != job.estimate {
                 job.estimate = estimate;
-                job.unmeasured.retain(|target| is_unmeasured(target, place));
-                changed.extend(job.unmeasured.members().iter().map(|target| (*target, estimate)));
+                changed.extend(job.unknown.iter().map(|target| (*target, estimate)));
             }
         }
         changed
