@@ -7,7 +7,10 @@
 
 use std::cmp::Reverse;
 
-use narthex_common::{assignment::TargetState, load::Series};
+use narthex_common::{
+    assignment::TargetState,
+    load::{SampleRate, Series},
+};
 
 use crate::{
     catalogue::TargetIx,
@@ -84,9 +87,8 @@ impl Refused {
 fn relieve_shard(draft: &mut Draft<'_>, from: ShardIx, refused: &mut Refused) {
     let targets = draft.targets_of(from);
     let stays = largest_oversized(draft, from, &targets);
-    let fill = draft.shards()[from].budget.fill();
-    let allowed = stays.map_or(fill, |target| draft.cost(target));
-    let mut excess = draft.shards()[from].staying.minus(allowed);
+    let shard = &draft.shards()[from];
+    let mut excess = stays.map_or_else(|| excess(shard), |target| shard.staying.minus(draft.cost(target)));
     let why = if excess.series > Series::ZERO {
         MoveReason::OverMemory { by: excess.series }
     } else {
@@ -104,6 +106,15 @@ fn relieve_shard(draft: &mut Draft<'_>, from: ShardIx, refused: &mut Refused) {
     }
     if draft.shards()[from].targets > 1 {
         want_room(draft, &candidates, excess);
+    }
+}
+
+/// What a shard has too much, of the figure for which it needs relief: the other one may stay between the lines.
+fn excess(shard: &DraftShard<'_>) -> Cost {
+    let (over, relief) = (shard.staying.minus(shard.budget.fill()), shard.budget.relief());
+    Cost {
+        series: if shard.staying.series > relief.series { over.series } else { Series::ZERO },
+        work: if shard.staying.work > relief.work { over.work } else { SampleRate::ZERO },
     }
 }
 

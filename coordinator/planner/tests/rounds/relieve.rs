@@ -1,17 +1,18 @@
 //! Relief: which targets leave a shard that is over its budget.
 
-use narthex_common::load::{SampleRate, Series};
+use narthex_common::load::{Load, SampleRate, Series};
 use narthex_common::{shard::Ordinal, time::Timestamp};
 use narthex_planner::{
     World,
     memory::Moved,
     policy::Settings,
     reason::{Change, MoveReason, ScaleReason},
-    world::OwnBudget,
+    world::{KnownLoad, OwnBudget},
 };
 
 use crate::made_up::{
-    NOW, but, gone_quiet, leaving, moves, owned, plan, series, shard, silent_shard, spreading, target, told, world,
+    NOW, but, gone_quiet, leaving, listed, moves, owned, plan, series, shard, silent_shard, spreading, target, told,
+    world,
 };
 
 /// Notes that a target moved so many minutes ago.
@@ -66,6 +67,18 @@ fn a_target_larger_than_a_budget_stays_and_the_others_leave_it_alone() {
 fn a_target_larger_than_a_budget_that_sits_alone_is_left_there() {
     let plan = plan(&world([(1, 500)], [shard([owned(1, 3)]), shard([])]), spreading());
     assert_eq!(plan.changes, []);
+}
+
+#[test]
+fn a_shard_over_its_memory_keeps_the_work_that_needs_no_relief() {
+    let settings = Settings { max_samples_per_second: Some(SampleRate::per_second(100)), ..spreading() };
+    let mut world = world([], [shard([owned(1, 3), owned(2, 3), owned(3, 3)]), shard([])]);
+    for (number, kept, exposed) in [(1, 12, 1), (2, 50, 47), (3, 50, 47)] {
+        let load = Load { exposed: Series(exposed), kept: Series(kept) };
+        world.targets.insert(target(number), listed(KnownLoad::Measured(load)));
+    }
+    // 112 series are too many, 95 samples a second are not.
+    assert_eq!(moves(&plan(&world, settings)), [(1, 0, 1)]);
 }
 
 #[test]
