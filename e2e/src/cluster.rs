@@ -1,6 +1,7 @@
-//! A coordinator with local shards, and an unsharded Prometheus to compare with.
+//! A coordinator with local shards or a list of them, and an unsharded Prometheus to compare with.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     path::{Path, PathBuf},
     process::Command,
@@ -18,6 +19,9 @@ use crate::{
 /// How many local shards a test may get: three ports each.
 const MAX_SHARDS: u16 = 8;
 
+/// Which shards have which target, by the target's address.
+pub type Placement = BTreeMap<String, Vec<String>>;
+
 /// A coordinator process and where it is reached.
 #[derive(Debug)]
 pub struct Coordinator {
@@ -28,7 +32,7 @@ pub struct Coordinator {
     settings: Settings,
 }
 
-/// How to start a coordinator with local shards.
+/// How to start a coordinator.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where everything of it lies.
@@ -39,14 +43,16 @@ pub struct Settings {
     pub release: Release,
     /// Its port.
     pub port: u16,
-    /// The first port of the shards.
+    /// The first port of local shards.
     pub shard_ports: u16,
+    /// The list of shards, when they are not local.
+    pub shard_list: Option<PathBuf>,
     /// More flags.
     pub flags: Vec<String>,
 }
 
 impl Settings {
-    /// Settings with ports of their own.
+    /// Settings for local shards, with ports of their own.
     ///
     /// # Errors
     /// When there are no free ports.
@@ -58,8 +64,15 @@ impl Settings {
             release,
             port,
             shard_ports: port + 1,
+            shard_list: None,
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
         })
+    }
+
+    /// The same with the shards of a list instead of local ones.
+    #[must_use]
+    pub fn with_shard_list(self, list: PathBuf) -> Self {
+        Self { shard_list: Some(list), ..self }
     }
 
     /// The command that starts the coordinator.
@@ -72,13 +85,21 @@ impl Settings {
             .arg(format!("--config.file={}", self.config.display()))
             .arg(format!("--web.address=127.0.0.1:{}", self.port))
             .arg("--coordinator.interval=1s")
-            .arg(format!("--prometheus.version={}", self.release.version()))
-            .arg("--shard.type=local")
-            .arg("--shard.local.stop-with-coordinator")
-            .arg(format!("--shard.local.data-dir={}", self.dir.join("shards").display()))
-            .arg(format!("--shard.local.ports={}-{}", self.shard_ports, self.shard_ports + 3 * MAX_SHARDS - 1))
-            .arg(format!("--shard.local.prometheus={}", self.release.binary()?.display()))
-            .args(&self.flags);
+            .arg(format!("--prometheus.version={}", self.release.version()));
+        match &self.shard_list {
+            Some(list) => {
+                command.arg("--shard.type=static").arg(format!("--shard.static-file={}", list.display()));
+            }
+            None => {
+                command
+                    .arg("--shard.type=local")
+                    .arg("--shard.local.stop-with-coordinator")
+                    .arg(format!("--shard.local.data-dir={}", self.dir.join("shards").display()))
+                    .arg(format!("--shard.local.ports={}-{}", self.shard_ports, self.shard_ports + 3 * MAX_SHARDS - 1))
+                    .arg(format!("--shard.local.prometheus={}", self.release.binary()?.display()));
+            }
+        }
+        command.args(&self.flags);
         Ok(command)
     }
 }
@@ -144,6 +165,36 @@ impl Coordinator {
     pub async fn active_targets(&self) -> anyhow::Result<Vec<Value>> {
         let data = promql::ask(&self.url, "api/v1/targets", &[("state", "active")]).await?;
         Ok(data["activeTargets"].as_array().context("a list of targets")?.clone())
+    }
+
+    /// Which shards have which target: by its address. Targets that no shard has are left out.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer.
+    pub async fn placement(&self) -> anyhow::Result<Placement> {
+        let targets = self.active_targets().await?;
+        let placed = targets.iter().filter_map(|target| {
+            let instance = target["labels"]["instance"].as_str()?.to_owned();
+            let shards = target["shards"].as_array()?.iter().filter_map(Value::as_str).map(str::to_owned);
+            Some((instance, shards.collect::<Vec<_>>()))
+        });
+        Ok(placed.filter(|(_, shards)| !shards.is_empty()).collect())
+    }
+
+    /// The placement once each of so many targets is up and on so many shards.
+    ///
+    /// # Errors
+    /// When that is not so in time: what the coordinator printed.
+    pub async fn settled(&self, targets: usize, shards_of_each: usize) -> anyhow::Result<Placement> {
+        let what = format!("{targets} targets are up, each on {shards_of_each} shards and no more");
+        eventually(&what, Duration::from_secs(120), || async {
+            let up = self.active_targets().await?.iter().filter(|target| target["health"] == "up").count();
+            let placement = self.placement().await?;
+            let settled = placement.len() == targets && placement.values().all(|on| on.len() == shards_of_each);
+            Ok((settled && up == targets).then_some(placement))
+        })
+        .await
+        .with_context(|| self.process.output())
     }
 
     /// Reloads the config; the error text when it is refused.

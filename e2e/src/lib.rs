@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod loadgen;
 pub mod process;
 pub mod promql;
+pub mod shard_list;
 pub mod targets;
 
 /// Prints a figure that a test saw, for whoever reads its output.

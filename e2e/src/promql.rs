@@ -1,6 +1,9 @@
 //! Asking a real Prometheus.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -40,6 +43,38 @@ pub async fn number(url: &str, query: &str) -> anyhow::Result<Option<f64>> {
         1 => Ok(all.into_values().next().map(|value| value.parse()).transpose()?),
         n => bail!("{query} gives {n} series"),
     }
+}
+
+/// When a target was scraped on any of several servers, in milliseconds since the epoch and in order. Each time it was up.
+///
+/// # Errors
+/// When a server does not answer, or a scrape failed.
+pub async fn scrapes(servers: &[String], instance: &str) -> anyhow::Result<Vec<i64>> {
+    let query = format!("up{{instance=\"{instance}\"}}[10m]");
+    let mut moments = BTreeSet::new();
+    for url in servers {
+        let data = ask(url, "api/v1/query", &[("query", &query)]).await?;
+        for series in data["result"].as_array().into_iter().flatten() {
+            for sample in series["values"].as_array().into_iter().flatten() {
+                let at = sample[0].as_f64().context("a timestamp")?;
+                if sample[1] != "1" {
+                    bail!("{instance} was down on {url} at {at}");
+                }
+                #[expect(clippy::cast_possible_truncation, reason = "milliseconds since the epoch fit")]
+                moments.insert((at * 1000.0).round() as i64);
+            }
+        }
+    }
+    Ok(moments.into_iter().collect())
+}
+
+/// The longest time between two neighbouring ones of some scrapes.
+///
+/// # Errors
+/// When there are less than two.
+pub fn longest_gap(scrapes: &[i64]) -> anyhow::Result<Duration> {
+    let longest = scrapes.windows(2).map(|pair| pair[1] - pair[0]).max().context("never scraped twice")?;
+    Ok(Duration::from_millis(longest.try_into()?))
 }
 
 /// The `data` of any endpoint of Prometheus' API, or of the coordinator's.

@@ -5,9 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use narthex_e2e::{
-    cluster::{Coordinator, Settings, eventually},
+    cluster::{Coordinator, Placement, Settings, eventually},
     process::{Release, Workdir},
     show,
     targets::Targets,
@@ -15,53 +14,41 @@ use narthex_e2e::{
 
 const TARGETS: usize = 12;
 
-/// Which shard scrapes which target: by the target's URL.
-async fn placement(coordinator: &Coordinator) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
-    let targets = coordinator.active_targets().await?;
-    let shards = |target: &serde_json::Value| -> Vec<String> {
-        target["shards"].as_array().into_iter().flatten().filter_map(|id| id.as_str()).map(str::to_owned).collect()
-    };
-    Ok(targets
-        .iter()
-        .filter_map(|target| Some((target["scrapeUrl"].as_str()?.to_owned(), shards(target))))
-        .filter(|(_, shards)| !shards.is_empty())
-        .collect())
-}
-
-/// Waits until every one of so many targets has a shard and is up.
-async fn all_placed(coordinator: &Coordinator, targets: usize) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
-    let what = format!("{targets} targets have shards and are up");
-    eventually(&what, Duration::from_secs(60), || async {
-        let placed = placement(coordinator).await?;
-        let up = coordinator.active_targets().await?.iter().filter(|target| target["health"] == "up").count();
-        Ok((placed.len() == targets && up == targets).then_some(placed))
+/// The placement once so many targets are up and no shard has more than the three that it may hold. A load that could
+/// not be probed in time is estimated at first, and put right later.
+async fn placed(coordinator: &Coordinator, targets: usize) -> anyhow::Result<Placement> {
+    eventually("no shard has more than three targets", Duration::from_secs(120), || async {
+        let placement = coordinator.settled(targets, 1).await?;
+        let mut held: BTreeMap<&String, usize> = BTreeMap::new();
+        placement.values().flatten().for_each(|shard| *held.entry(shard).or_default() += 1);
+        Ok(held.values().all(|targets| *targets <= 3).then_some(placement))
     })
     .await
-    .with_context(|| coordinator.process.output())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_target_moves_and_none_is_lost_when_the_coordinator_is_killed_in_the_middle_of_a_scale_out()
 -> anyhow::Result<()> {
     let dir = Workdir::new()?;
-    let load = Targets::start(TARGETS, 1000).await?;
+    let load = Targets::start(TARGETS, 300).await?;
     let addresses = load.addresses();
     let list = |targets: &[String]| format!(r#"[{{"targets": {targets:?}}}]"#);
     dir.write("targets.json", &list(&addresses[..TARGETS / 2]))?;
+    // Nothing here depends on how often is scraped: scrapes and probes may take as long as a busy machine needs.
     let config = dir.write(
         "prometheus.yml",
-        "global: {scrape_interval: 1s}\nscrape_configs:\n  - job_name: load\n    file_sd_configs: [{files: [targets.json]}]\n",
+        "global: {scrape_interval: 3s}\nscrape_configs:\n  - job_name: load\n    file_sd_configs: [{files: [targets.json]}]\n",
     )?;
     // Three targets a shard: two shards for the first half, four for all.
-    let settings = Settings::new(dir.path(), &config, Release::V2_42, &["--shard.max-series=3500"])?;
+    let settings = Settings::new(dir.path(), &config, Release::V2_42, &["--shard.max-series=1050"])?;
     let mut coordinator = Coordinator::start(settings).await?;
-    let before = all_placed(&coordinator, TARGETS / 2).await?;
+    let before = placed(&coordinator, TARGETS / 2).await?;
 
     dir.write("targets.json", &list(&addresses))?;
     let third_shard = dir.path().join("shards/shard-2");
     let began = Instant::now();
     while !third_shard.exists() {
-        anyhow::ensure!(began.elapsed() < Duration::from_secs(30), "no scale-out: {}", coordinator.process.output());
+        anyhow::ensure!(began.elapsed() < Duration::from_secs(120), "no scale-out: {}", coordinator.process.output());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     coordinator.process.kill()?;
@@ -70,16 +57,13 @@ async fn no_target_moves_and_none_is_lost_when_the_coordinator_is_killed_in_the_
     show(format!("killed with {there} of 4 shards there and {} of {TARGETS} targets placed", before.len()));
 
     let coordinator = coordinator.restart().await?;
-    let after = all_placed(&coordinator, TARGETS).await?;
+    let after = placed(&coordinator, TARGETS).await?;
     for (target, shards) in &before {
         assert_eq!(after.get(target), Some(shards), "{target} moved although it had a shard");
     }
-    for (target, shards) in &after {
-        assert_eq!(shards.len(), 1, "{target} is scraped by {shards:?}");
-    }
     assert_eq!(coordinator.shards().await?.len(), 4);
 
-    let again = all_placed(&coordinator.restart().await?, TARGETS).await?;
+    let again = placed(&coordinator.restart().await?, TARGETS).await?;
     assert_eq!(again, after, "a restart moves nothing");
     Ok(())
 }

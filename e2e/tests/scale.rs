@@ -1,6 +1,6 @@
 //! Shards come and go with the load, and a target that moves misses no scrape.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use narthex_e2e::{
@@ -33,9 +33,9 @@ async fn shards_come_with_the_load_and_go_with_it_and_no_scrape_is_missed() -> a
     let urls = coordinator.prometheus_urls().await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     for address in &addresses {
-        let gap = longest_gap(&urls, address).await?;
-        show(format!("longest time between two scrapes of {address} over its move: {gap:.3} s"));
-        assert!(gap < 2.0, "{address} was not scraped for {gap} s, at an interval of 1 s");
+        let gap = promql::longest_gap(&promql::scrapes(&urls, address).await?)?;
+        show(format!("longest time between two scrapes of {address} over its move: {gap:?}"));
+        assert!(gap < Duration::from_secs(2), "{address} was not scraped for {gap:?}, at an interval of 1 s");
     }
 
     load.set_series(0, 500)?;
@@ -56,26 +56,4 @@ async fn wait_for_shards(coordinator: &Coordinator, shards: usize, why: &str) ->
     })
     .await
     .with_context(|| coordinator.process.output())
-}
-
-/// The longest time between two neighbouring samples of a target's `up`, over all shards.
-async fn longest_gap(shards: &[String], instance: &str) -> anyhow::Result<f64> {
-    let query = format!("up{{instance=\"{instance}\"}}[10m]");
-    let mut moments = BTreeSet::new();
-    for url in shards {
-        let data = promql::ask(url, "api/v1/query", &[("query", &query)]).await?;
-        for series in data["result"].as_array().into_iter().flatten() {
-            for sample in series["values"].as_array().into_iter().flatten() {
-                let at = sample[0].as_f64().context("a timestamp")?;
-                #[expect(clippy::cast_possible_truncation, reason = "milliseconds since the epoch fit")]
-                moments.insert((at * 1000.0) as i64);
-                assert_eq!(sample[1], "1", "{instance} was down on {url} at {at}");
-            }
-        }
-    }
-    let moments: Vec<i64> = moments.into_iter().collect();
-    let gaps = moments.windows(2).map(|pair| pair[1] - pair[0]);
-    #[expect(clippy::cast_precision_loss, reason = "a gap in milliseconds")]
-    let longest = gaps.max().with_context(|| format!("{instance} was never scraped twice"))? as f64 / 1000.0;
-    Ok(longest)
 }

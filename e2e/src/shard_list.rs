@@ -1,0 +1,166 @@
+//! Shards that a test runs itself, and the list that tells the coordinator where they are.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{Placement, eventually},
+    process::{Process, Release, free_ports, narthex, signal_process},
+    promql,
+};
+
+/// A sidecar that runs a Prometheus of its own.
+#[derive(Debug)]
+pub struct Shard {
+    /// Its name in the list.
+    pub name: String,
+    /// Its sidecar's API.
+    pub url: String,
+    /// Its Prometheus.
+    pub prometheus_url: String,
+    settings: Settings,
+    /// None while it is dead.
+    sidecar: Option<Process>,
+}
+
+/// How a shard is started, again and again.
+#[derive(Debug)]
+struct Settings {
+    store: PathBuf,
+    log: PathBuf,
+    config: PathBuf,
+    release: Release,
+    first_port: u16,
+}
+
+impl Settings {
+    fn command(&self) -> anyhow::Result<Command> {
+        let mut command = Command::new(narthex("narthex-sidecar")?);
+        command
+            .arg(format!("--config.file={}", self.config.display()))
+            .arg(format!("--store.path={}", self.store.display()))
+            .arg(format!("--web.api-addr=127.0.0.1:{}", self.first_port))
+            .arg(format!("--web.proxy-addr=127.0.0.1:{}", self.first_port + 1))
+            .arg(format!("--prometheus.url=http://127.0.0.1:{}", self.first_port + 2))
+            .arg(format!("--prometheus.exec={}", self.release.binary()?.display()))
+            .arg("--target-directories=2");
+        Ok(command)
+    }
+}
+
+impl Shard {
+    /// Starts a shard, whose files and log are in `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(dir: &Path, name: &str, config: &Path, release: Release) -> anyhow::Result<Self> {
+        let first_port = free_ports(3)?;
+        let settings = Settings {
+            store: dir.join(name),
+            log: dir.join(format!("{name}.log")),
+            config: config.to_owned(),
+            release,
+            first_port,
+        };
+        let mut shard = Self {
+            name: name.to_owned(),
+            url: format!("http://127.0.0.1:{first_port}"),
+            prometheus_url: format!("http://127.0.0.1:{}", first_port + 2),
+            settings,
+            sidecar: None,
+        };
+        shard.start_again()?;
+        Ok(shard)
+    }
+
+    /// Starts a dead shard on the disk it had.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        if self.sidecar.is_some() {
+            bail!("{} runs already", self.name);
+        }
+        self.sidecar = Some(Process::start(&self.name, self.settings.command()?, &self.settings.log)?);
+        Ok(())
+    }
+
+    /// `kill -9` to the sidecar and its Prometheus, as when their machine dies. Waits until both are gone.
+    ///
+    /// # Errors
+    /// When it is dead already, or does not die.
+    pub async fn die(&mut self) -> anyhow::Result<()> {
+        // The sidecar first: it would start its Prometheus again.
+        self.sidecar.take().with_context(|| format!("{} is dead already", self.name))?.kill()?;
+        let pid_file = self.settings.store.join("prometheus.pid");
+        let pid = std::fs::read_to_string(&pid_file).with_context(|| format!("read {pid_file:?}"))?;
+        signal_process(pid.trim().parse()?, Signal::KILL)?;
+        let prometheus = ("127.0.0.1", self.settings.first_port + 2);
+        eventually("the port of a killed Prometheus is closed", Duration::from_secs(10), || async {
+            Ok(tokio::net::TcpStream::connect(prometheus).await.is_err().then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until its sidecar answers and says that its Prometheus is ready.
+    ///
+    /// # Errors
+    /// When that is not so in time.
+    pub async fn until_ready(&self) -> anyhow::Result<()> {
+        eventually(&format!("{} is ready", self.name), Duration::from_secs(60), || async {
+            let report = promql::ask(&self.url, "api/v1/shard/report", &[]).await?;
+            Ok((report["prometheus"]["ready"] == true).then_some(()))
+        })
+        .await
+    }
+
+    /// The addresses of the targets that its Prometheus has, and how they are. Not asked by a query: that finds for five
+    /// minutes what a Prometheus scraped that was killed.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn targets(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let targets = promql::ask(&self.prometheus_url, "api/v1/targets", &[("state", "active")]).await?;
+        let targets = targets["activeTargets"].as_array().context("a list of targets")?;
+        let health =
+            |one: &Value| Some((one["labels"]["instance"].as_str()?.to_owned(), one["health"].as_str()?.to_owned()));
+        Ok(targets.iter().filter_map(health).collect())
+    }
+}
+
+/// Which shards scrape which target, by their servers themselves, once each of so many targets is up on so many of these
+/// shards.
+///
+/// # Errors
+/// When that is not so in time.
+pub async fn until_up(shards: &[&Shard], targets: usize, shards_of_each: usize) -> anyhow::Result<Placement> {
+    let what = format!("{targets} targets are up, each on {shards_of_each} servers and no more");
+    eventually(&what, Duration::from_secs(60), || async {
+        let (mut placement, mut all_up) = (Placement::new(), true);
+        for shard in shards {
+            for (target, health) in shard.targets().await? {
+                all_up &= health == "up";
+                placement.entry(target).or_default().push(shard.name.clone());
+            }
+        }
+        let settled = placement.len() == targets && placement.values().all(|on| on.len() == shards_of_each);
+        Ok((all_up && settled).then_some(placement))
+    })
+    .await
+}
+
+/// The list of some replicas' shards, as a static file has it.
+#[must_use]
+pub fn list(replicas: &[&[Shard]]) -> String {
+    let shard = |shard: &Shard| json!({ "id": shard.name, "url": shard.url });
+    let replica = |shards: &&[Shard]| json!({ "shards": shards.iter().map(shard).collect::<Vec<Value>>() });
+    json!({ "replicas": replicas.iter().map(replica).collect::<Vec<Value>>() }).to_string()
+}
