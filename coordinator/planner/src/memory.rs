@@ -1,6 +1,6 @@
 //! Memory: what one plan notes for the next, because no shard can tell it. The coordinator carries it from the plan into
-//! the next world and loses it when it restarts; then suspicions are forgotten, and which targets
-//! moved lately, and nothing else.
+//! the next world and loses it when it restarts; then it is forgotten who is suspected, which targets were taken over or
+//! moved lately, and whether rebalancing was under way, and nothing else.
 
 use std::collections::BTreeMap;
 

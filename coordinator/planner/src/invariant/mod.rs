@@ -30,7 +30,8 @@ pub fn broken(world: &World, policy: &Policy, plan: &Plan) -> Vec<Broken> {
 }
 
 /// Inspects round after round. Like [`Planner`](crate::Planner) it keeps what it worked out about a world, so that the
-/// next round costs what changed since; it shares nothing with the planner whose plans it inspects.
+/// next round costs what changed since. Its catalogue is its own, and of the same kind as the planner's: that loads are
+/// added up rightly, the property tests show by hand.
 #[derive(Debug, Default)]
 pub struct Inspector {
     catalogue: Catalogue,

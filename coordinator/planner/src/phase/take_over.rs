@@ -2,7 +2,8 @@
 //! it returns, `settle` decides target by target whose it is.
 //!
 //! What a lost shard had goes where there is room, the largest first, and only so many targets a round; what finds none
-//! asks for shards. Targets that lost a second shard go apart: whichever brings down its third is known then. Suspects get a shard of their own, and only once: see `suspect`.
+//! asks for shards. Targets that lost a second shard go apart: whichever brings down its third is known then. Suspects
+//! get a shard of their own, and only once: see `suspect`.
 //!
 //! A shard whose report is late is not lost, so that a rolling update sets nothing off.
 

@@ -7,7 +7,8 @@ use narthex_common::{shard::Ordinal, target::TargetId, time::Timestamp};
 use narthex_planner::{
     Plan, Planner, Policy, World,
     invariant::{self, Inspector},
-    world::{HeldTarget, OwnBudget, ReplicaView, Seen, ShardReport, ShardView},
+    policy::Placement,
+    world::{HeldTarget, KnownLoad, OwnBudget, ReplicaView, Seen, ShardReport, ShardView},
 };
 use proptest::prelude::*;
 
@@ -42,6 +43,39 @@ fn every_target_is_accounted_for(world: &World, policy: &Policy, plan: &Plan) {
     }
 }
 
+/// Added up by hand: whoever gets a target and has others holds no more series than its budget, as far as they are known.
+fn nobody_is_filled_beyond_its_budget(world: &World, policy: &Policy, plan: &Plan) {
+    if policy.placement == Placement::Mirrored {
+        return;
+    }
+    let shards = || world.replicas.iter().flat_map(|view| view.shards.values());
+    let said = |shard: &ShardView, target: &TargetId| match &shard.report {
+        Seen::Never => None,
+        Seen::Stale { last: report, .. } | Seen::Fresh(report) => report.targets.get(target)?.load,
+    };
+    let known = |shard: &ShardView, target: &TargetId| {
+        let probed = || match world.targets.get(target)?.probed {
+            KnownLoad::Measured(load) => Some(load),
+            KnownLoad::Unknown | KnownLoad::ProbeFailed { .. } => None,
+        };
+        let load = said(shard, target).or_else(|| probed().filter(|_| !shards().any(|s| said(s, target).is_some())));
+        load.map_or(0, |load| load.kept.0.min(u64::from(u32::MAX)))
+    };
+    for view in &world.replicas {
+        let plan = &plan.replicas[&view.id];
+        for (ordinal, targets) in plan.outcome(view).iter().filter(|(_, targets)| targets.len() > 1) {
+            let shard = &view.shards[ordinal];
+            let held = |target: &TargetId| match &shard.report {
+                Seen::Never => false,
+                Seen::Stale { last: report, .. } | Seen::Fresh(report) => report.targets.contains_key(target),
+            };
+            let series: u64 = targets.keys().map(|target| known(shard, target)).sum();
+            let budget = shard.budget.max_series.unwrap_or(policy.max_series).0;
+            assert!(series <= budget || targets.keys().all(held), "shard {ordinal} gets {series} series of {budget}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(cases(10_000))]
 
@@ -52,6 +86,7 @@ proptest! {
     ) {
         let plan = planned(&world, &policy);
         every_target_is_accounted_for(&world, &policy, &plan);
+        nobody_is_filled_beyond_its_budget(&world, &policy, &plan);
         let written = serde_json::to_string(&world).unwrap();
         let read: World = serde_json::from_str(&written).unwrap();
         prop_assert_eq!(&Planner::default().plan(&read, &policy), &plan);
