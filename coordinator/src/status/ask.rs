@@ -71,6 +71,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_password_of_the_url_comes_out_in_an_error() {
+        narthex_runtime::http_client::install_tls_provider();
         let flags = ["narthex-coordinator", "status", "--url=http://u:hunter2@127.0.0.1:0"];
         let Some(Command::Status(args)) = Cli::try_parse_from(flags).unwrap().command else { panic!("{flags:?}") };
         let error = Coordinator::of(&args).unwrap().get::<()>("api/v1/shards", &[]).await.unwrap_err();
