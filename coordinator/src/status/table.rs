@@ -44,8 +44,8 @@ pub(super) fn concerns(plan: &PlanView) -> String {
             let n = unplaced.get(why.as_str()).copied().unwrap_or_default();
             line(n, &format!("without a shard ({}): {}", why.as_str(), unplaced_in_words(why)));
         }
-        line(*oversized, "larger than a shard may fill, each with a shard of its own");
-        line(*suspects, "suspected of having killed a shard, each with a shard of its own");
+        line(*oversized, "larger than a shard may fill; each gets a shard of its own, or waits for one");
+        line(*suspects, "suspected of having killed a shard; each gets a shard of its own, or waits for one");
         line(*taken_over, "taken over from lost shards");
     }
     for error in &plan.errors {
@@ -55,7 +55,7 @@ pub(super) fn concerns(plan: &PlanView) -> String {
 }
 
 /// The shards as a table, with a line of sums.
-fn table(shards: &[ShardSummary]) -> String {
+pub(super) fn table(shards: &[ShardSummary]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(["SHARD", "STATE", "TARGETS", "SERIES", "HEAD SERIES", "PROMETHEUS", "SIDECAR"]);
@@ -64,9 +64,14 @@ fn table(shards: &[ShardSummary]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    // Shards of different replicas may have the same name.
+    let several = shards.iter().any(|shard| shard.replica != shards[0].replica);
+    let name = |shard: &ShardSummary| {
+        if several { format!("{}/{}", shard.replica, shard.id) } else { shard.id.to_string() }
+    };
     for shard in shards {
         table.add_row([
-            shard.id.to_string(),
+            name(shard),
             shard.state.clone(),
             shard.targets.to_string(),
             shard.series.to_string(),
@@ -87,7 +92,7 @@ fn table(shards: &[ShardSummary]) -> String {
     let mut text = table.trim_fmt();
     for shard in shards {
         if let Some(error) = &shard.error {
-            text.push_str(&format!("\n{}: {error}", shard.id));
+            text.push_str(&format!("\n{}: {error}", name(shard)));
         }
     }
     text

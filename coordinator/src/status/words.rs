@@ -185,8 +185,8 @@ pub(super) fn oversized_in_words(cost: Option<Cost>, waits: bool) -> String {
     let size = cost.map_or_else(String::new, |cost| {
         format!(", with {} series and {} samples a second", grouped(cost.series.0), rate(cost.work))
     });
-    let has = if waits { "waits for a shard of its own" } else { "has a shard of its own" };
-    format!("is larger than a shard may fill{size}, and {has}")
+    let gets = if waits { "waits for a shard of its own" } else { "gets a shard of its own" };
+    format!("is larger than a shard may fill{size}, and {gets}")
 }
 
 /// Why a target has no shard, in words.

@@ -27,6 +27,7 @@ use super::{
     History, Snapshot,
     live::LiveReports,
     shard_summaries,
+    table::table,
     targets::{TargetsQuery, targets_view},
 };
 use crate::{
@@ -272,4 +273,16 @@ fn a_shard_is_shown_with_what_it_carries() {
     assert_eq!((shard.series, shard.total_series, shard.head_series), (Series(100), Series(101), Some(Series(105))));
     snapshot.config = Fingerprint(1);
     assert_eq!(shard_summaries(&snapshot)[0].state, "config-differs");
+}
+
+#[test]
+fn shards_of_several_replicas_are_shown_with_their_replica() {
+    let mut shards = shard_summaries(&snapshot());
+    assert!(table(&shards).contains("\n shard-0 "), "{}", table(&shards));
+    let twin =
+        super::ShardSummary { replica: ReplicaId("b".into()), error: Some("silent".into()), ..shards[0].clone() };
+    shards.push(twin);
+    let text = table(&shards);
+    assert!(text.contains("\n replica-0/shard-0 ") && text.contains("\n b/shard-0 "), "{text}");
+    assert!(text.ends_with("\nb/shard-0: silent"), "{text}");
 }

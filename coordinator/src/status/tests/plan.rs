@@ -80,7 +80,7 @@ fn a_plan_says_what_changes_and_why_for_people_and_programs() {
     assert_eq!(replica["unplaced"][0]["instance"], "b:9100");
     assert_eq!(replica["oversized"][0]["shards"], json!(["shard-0", "shard-1"]));
     let text =
-        "is larger than a shard may fill, with 100 series and 6.733 samples a second, and has a shard of its own";
+        "is larger than a shard may fill, with 100 series and 6.733 samples a second, and gets a shard of its own";
     assert_eq!(replica["oversized"][0]["text"], text);
     assert_eq!(replica["suspects"][0]["since"], "1970-01-01T00:00:00.005Z");
     assert_eq!(
@@ -179,8 +179,9 @@ fn the_status_says_what_somebody_may_have_to_look_at() {
     assert_eq!(
         concerns(&view),
         "\nreplica-0: 1 without a shard (waiting_for_shards): there is no room on the shards that answer; new or silent \
-         ones that have it are on their way\nreplica-0: 1 larger than a shard may fill, each with a shard of its \
-         own\nreplica-0: 1 suspected of having killed a shard, each with a shard of its own\nsomething failed"
+         ones that have it are on their way\nreplica-0: 1 larger than a shard may fill; each gets a shard of its own, or \
+         waits for one\nreplica-0: 1 suspected of having killed a shard; each gets a shard of its own, or waits for \
+         one\nsomething failed"
     );
     view.errors.clear();
     view.replicas[0].totals = Default::default();
