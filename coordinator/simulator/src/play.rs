@@ -215,7 +215,10 @@ impl Game<'_> {
             if !event.is_due(number, self.start, now, self.scenario.interval) {
                 continue;
             }
-            told.events.push(event.what.describe());
+            let there_is_none =
+                event.what.shard().is_some_and(|(replica, shard)| !self.fleet.has_shard(replica, shard));
+            let nothing = if there_is_none { " (there is none)" } else { "" };
+            told.events.push(format!("{}{nothing}", event.what.describe()));
             match &event.what {
                 Happening::CoordinatorRestarts { away } => {
                     self.coordinator = Coordinator::new(self.scenario.seed, self.scenario.probe_rounds);

@@ -118,6 +118,15 @@ fn what_a_dead_shard_held_is_missed_and_not_torn() {
 }
 
 #[test]
+fn what_happens_to_a_shard_that_is_not_there_says_so() {
+    let mut scenario = relief();
+    let dies = |shard| event(serde_json::json!({"round": 2, "what": {"shard_dies": {"shard": shard}}}));
+    scenario.events = vec![dies(0), dies(99)];
+    let report = played(&scenario, &mut Planner::default());
+    assert_eq!(report.rounds[1].events, ["shard 0/0 dies", "shard 0/99 dies (there is none)"]);
+}
+
+#[test]
 fn a_restarted_shard_counts_its_scrapes_anew() {
     let mut scenario = relief();
     scenario.events = vec![event(serde_json::json!({"round": 20, "what": {"rolling_update": {"down": "30s"}}}))];
@@ -172,6 +181,9 @@ fn a_scenario_that_makes_no_sense_names_its_field() {
     });
     assert_eq!(unknown, "events[0].what: there is no job x");
     assert!(refused(|s| s.policy.max_moves = 0).starts_with("policy: at least one move"));
+    let mut scenario = relief();
+    scenario.policy.max_moves = 0;
+    assert!(std::error::Error::source(&scenario.check().unwrap_err()).is_none(), "it is said once");
 }
 
 #[test]

@@ -100,6 +100,11 @@ impl Fleet {
         fleet
     }
 
+    /// Whether a replica has a shard of that ordinal.
+    pub(crate) fn has_shard(&self, replica: u32, ordinal: u32) -> bool {
+        self.replicas.get(replica as usize).is_some_and(|replica| (ordinal as usize) < replica.shards.len())
+    }
+
     fn shard_mut(&mut self, replica: u32, ordinal: u32) -> Option<&mut Shard> {
         self.replicas.get_mut(replica as usize)?.shards.get_mut(ordinal as usize)
     }

@@ -215,6 +215,27 @@ impl Event {
 }
 
 impl Happening {
+    /// The replica and the shard to which it happens, if it happens to one.
+    pub(crate) const fn shard(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::ShardDies { replica, shard, .. }
+            | Self::ShardReturns { replica, shard }
+            | Self::ShardIsSlow { replica, shard, .. }
+            | Self::ShardLosesItsDisk { replica, shard }
+            | Self::ShardRunsAnotherConfig { replica, shard, .. } => Some((*replica, *shard)),
+            Self::ShardsJoin { .. }
+            | Self::RollingUpdate { .. }
+            | Self::Load { .. }
+            | Self::JobComes(_)
+            | Self::JobGoes { .. }
+            | Self::JobIsDown { .. }
+            | Self::TargetsCome { .. }
+            | Self::TargetsGo { .. }
+            | Self::CoordinatorRestarts { .. }
+            | Self::CoordinatorIsKilled { .. } => None,
+        }
+    }
+
     /// What happens, for people.
     #[must_use]
     pub fn describe(&self) -> String {

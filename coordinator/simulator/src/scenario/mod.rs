@@ -56,7 +56,7 @@ pub struct Scenario {
 pub enum ScenarioError {
     /// Its policy cannot be kept.
     #[error("policy: {0}")]
-    Policy(#[from] PolicyError),
+    Policy(PolicyError),
     /// A field holds something that makes no sense.
     #[error("{field}: {problem}")]
     Field {
@@ -96,7 +96,7 @@ impl Scenario {
         for (place, event) in self.events.iter().enumerate() {
             event.check(&format!("events[{place}]"), &jobs, &self.shards)?;
         }
-        Ok(Policy::new(self.policy.clone())?)
+        Policy::new(self.policy.clone()).map_err(ScenarioError::Policy)
     }
 }
 
