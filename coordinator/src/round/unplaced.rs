@@ -52,7 +52,10 @@ const fn in_words(why: Unplaced) -> Option<&'static str> {
         ),
         Unplaced::ShardLimit => Some("there is no room for them, and --shard.max-shard allows no more shards"),
         Unplaced::CannotScale => Some("there is no room for them, and shards of this kind cannot be added"),
-        Unplaced::WaitingForMirror => Some("the shard that has them in the first replica cannot take them in this one"),
+        Unplaced::WaitingForMirror => Some(
+            "another replica has them on a shard that cannot take them in this one, or the replica that is mirrored has \
+             them on none",
+        ),
         Unplaced::ShardLost => {
             Some("the shard that had them is lost, and they wait for their turn, or for room elsewhere")
         }

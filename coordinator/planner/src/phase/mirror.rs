@@ -82,6 +82,8 @@ fn place_as(draft: &mut Draft<'_>, first: &Draft<'_>) -> Vec<Blocked> {
     let mut blocked = Vec::new();
     let mut homeless = draft.homeless();
     place::sort(&mut homeless);
+    let waits_in_first: BTreeMap<TargetIx, Unplaced> =
+        if homeless.is_empty() { BTreeMap::new() } else { first.unplaced().iter().copied().collect() };
     for homeless in homeless {
         let target = homeless.target;
         match home(draft, first, target).filter(|home| draft.shards()[*home].reach == Reach::Open) {
@@ -93,11 +95,30 @@ fn place_as(draft: &mut Draft<'_>, first: &Draft<'_>) -> Vec<Blocked> {
             }
             home => {
                 blocked.extend(home.map(|home| Blocked { target, at: None, home }));
-                draft.leave_unplaced(target, Unplaced::WaitingForMirror);
+                let why =
+                    if home.is_some() { Unplaced::WaitingForMirror } else { why_nowhere(waits_in_first.get(&target)) };
+                draft.leave_unplaced(target, why);
             }
         }
     }
     blocked
+}
+
+/// Why a target waits that the first replica has on no shard yet: what passes by itself there, and soon, does so here.
+fn why_nowhere(in_first: Option<&Unplaced>) -> Unplaced {
+    match in_first {
+        Some(why @ (Unplaced::LoadUnknown | Unplaced::WaitingForShards)) => *why,
+        None
+        | Some(
+            Unplaced::MaybeHeld
+            | Unplaced::ShardLimit
+            | Unplaced::CannotScale
+            | Unplaced::BelowMinimum
+            | Unplaced::WaitingForMirror
+            | Unplaced::ShardLost
+            | Unplaced::Suspected,
+        ) => Unplaced::WaitingForMirror,
+    }
 }
 
 /// Begins to move what is elsewhere than in the first replica; returns what finds no room.

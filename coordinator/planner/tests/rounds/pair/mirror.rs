@@ -1,6 +1,9 @@
 //! A replica that mirrors another: same ordinal, same targets.
 
+use narthex_planner::world::KnownLoad;
+
 use super::*;
+use crate::made_up::listed;
 
 #[test]
 fn from_nothing_both_replicas_get_the_same_shards_with_the_same_targets() {
@@ -31,6 +34,18 @@ fn a_target_waits_for_the_shard_where_the_first_replica_has_it() {
         assert_eq!((first.changes, second.changes), (vec![], vec![]));
         assert_eq!(second.unplaced, [(target(1), Unplaced::WaitingForMirror)].into());
     }
+}
+
+#[test]
+fn a_target_that_waits_for_its_probe_says_so_in_both_replicas() {
+    let unknown = || {
+        let mut world = world([(1, 40)], [shard([])]);
+        world.targets.insert(target(1), listed(KnownLoad::Unknown));
+        world
+    };
+    let (first, second) = plan(&pair(unknown(), unknown()), mirrored(spreading()));
+    assert_eq!(first.unplaced, [(target(1), Unplaced::LoadUnknown)].into());
+    assert_eq!(second.unplaced, first.unplaced);
 }
 
 #[test]
