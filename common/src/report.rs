@@ -74,8 +74,12 @@ pub struct Report {
 pub struct PrometheusReport {
     /// Where it is reached, as the sidecar knows it.
     pub url: String,
-    /// Whether it answers `/-/ready`.
+    /// Whether it answers `/-/ready`, and says that it is.
     pub ready: bool,
+    /// Since when it has not answered at all, by the sidecar's clock; none while it does. One that replays its log
+    /// answers that it is not ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<Timestamp>,
     /// Its version, once asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<PrometheusVersion>,

@@ -89,7 +89,7 @@ impl Rounds {
         // A provider that cannot list them says so again in the first round, which reports it.
         let replicas = self.provider.replicas().await.unwrap_or_default();
         let observed = self.observer.observe(replicas, now).await;
-        Some(self.planning.look(&observed).unwrap_or_default())
+        Some(self.planning.look(&observed, now).unwrap_or_default())
     }
 
     /// The targets whose loads shards know.

@@ -54,6 +54,7 @@ pub(crate) struct FakeShard {
     /// The config it runs.
     pub(crate) config: Fingerprint,
     pub(crate) ready: bool,
+    pub(crate) prometheus_is_down: bool,
     pub(crate) idle_since: Option<Timestamp>,
     pub(crate) assignment: Assignment,
     /// Tells cursors of before and after a restart apart.
@@ -165,6 +166,7 @@ impl FakeShard {
             link: Link::Up,
             config,
             ready: true,
+            prometheus_is_down: false,
             idle_since: None,
             assignment: Assignment::default(),
             epoch: 0,
@@ -219,7 +221,12 @@ impl FakeShard {
             config: self.config,
             config_error: None,
             idle_since: self.idle_since,
-            prometheus: PrometheusReport { ready: self.ready, ..PrometheusReport::default() },
+            prometheus: PrometheusReport {
+                ready: self.ready,
+                silent_since: self.prometheus_is_down.then_some(Timestamp(0)),
+                version: Some(narthex_common::semantics::PrometheusVersion::V3_5),
+                ..PrometheusReport::default()
+            },
             targets: told.map(|(_, report)| report.clone()).collect(),
         }
     }

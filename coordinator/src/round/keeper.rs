@@ -63,7 +63,7 @@ impl WorldKeeper {
     pub(super) fn world(&mut self, sources: &Sources<'_>) -> World {
         self.follow_jobs(sources);
         self.follow_probes(sources.probed);
-        self.shards.follow(sources.observed);
+        self.shards.follow(sources.observed, sources.now);
         World {
             now: sources.now,
             seed: seed(sources.config),
@@ -74,8 +74,8 @@ impl WorldKeeper {
     }
 
     /// Takes over what shards said before the first round. Says which targets' loads they know.
-    pub(super) fn look(&mut self, observed: &Observed) -> Measured {
-        self.shards.follow(observed);
+    pub(super) fn look(&mut self, observed: &Observed, now: Timestamp) -> Measured {
+        self.shards.follow(observed, now);
         self.measured()
     }
 

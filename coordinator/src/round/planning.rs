@@ -83,8 +83,8 @@ impl Planning {
     }
 
     /// Takes over what shards said before the first round. Says which targets' loads they know.
-    pub(super) fn look(&mut self, observed: &Observed) -> Measured {
-        self.keeper.look(observed)
+    pub(super) fn look(&mut self, observed: &Observed, now: Timestamp) -> Measured {
+        self.keeper.look(observed, now)
     }
 
     /// The targets whose loads shards know.

@@ -6,7 +6,10 @@ use narthex_common::shard::{ReplicaId, ShardId};
 use narthex_planner::world::Seen;
 use tracing::{info, warn};
 
-use crate::observe::{Observed, ObservedShard};
+use crate::{
+    observe::{Observed, ObservedShard},
+    provider::ShardAddress,
+};
 
 /// The shards that did not answer in the last round.
 #[derive(Debug, Default)]
@@ -44,11 +47,23 @@ impl SilentShards {
 
 /// Why a shard said nothing, and what that means.
 fn error_of(replica: &ReplicaId, shard: &ObservedShard) -> Option<String> {
-    let why = shard.error.as_ref()?;
+    let ShardAddress { id, url, .. } = &shard.address;
+    let Some(why) = &shard.error else {
+        let Seen::Fresh(state) = &shard.seen else { return None };
+        let prometheus = &state.report.prometheus;
+        // One that has never answered since its sidecar runs has not started yet.
+        let is_down = prometheus.silent_since.is_some() && prometheus.version.is_some();
+        return is_down.then(|| {
+            format!(
+                "the Prometheus of {id} of {replica}, whose sidecar is at {url}, does not answer; nobody scrapes its \
+                 targets until it does or others take them over"
+            )
+        });
+    };
     let consequence = match &shard.seen {
         Seen::Never => "it has not answered yet and gets no targets until it does",
         Seen::Stale { .. } => "it gets no new targets, and keeps those it has unless it stays silent for too long",
         Seen::Fresh(_) => "what it said is used all the same",
     };
-    Some(format!("no report of {} of {replica} at {}: {why}; {consequence}", shard.address.id, shard.address.url))
+    Some(format!("no report of {id} of {replica} at {url}: {why}; {consequence}"))
 }

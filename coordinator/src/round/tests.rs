@@ -98,6 +98,25 @@ async fn a_shard_that_is_slow_to_take_its_targets_holds_nobody_up_and_is_told_on
 }
 
 #[tokio::test]
+async fn a_shard_whose_prometheus_is_down_is_taken_over_like_one_that_is_silent_itself() {
+    let (fleet, mut rounds, discovered) = two_shards();
+    let discovered = targets(&discovered, 4);
+    let probed = measured(&discovered, 100);
+    let mut round = async |at| {
+        let snapshot = rounds.run(Arc::clone(&discovered), Arc::clone(&probed), Timestamp(at)).await;
+        (snapshot.errors, [0, 1].map(|n| fleet.with_shard(n, |shard| shard.assignment.targets.len())))
+    };
+    assert_eq!(round(0).await, (vec![], [2, 2]));
+    fleet.with_shard(1, |shard| (shard.ready, shard.prometheus_is_down) = (false, true));
+    let down = "the Prometheus of shard-1 of replica-0, whose sidecar is at http://shard-1.replica-0:8080/, does not \
+                answer; nobody scrapes its targets until it does or others take them over";
+    assert_eq!(round(10_000).await, (vec![down.to_owned()], [2, 2]), "it may be back soon");
+    let (errors, held) = round(10_000 + 300_000).await;
+    assert_eq!(held, [4, 2], "after --shard.failover-after: {errors:?}");
+    assert!(errors.contains(&down.to_owned()), "{errors:?}");
+}
+
+#[tokio::test]
 async fn targets_that_find_no_room_for_lack_of_shards_are_an_error() {
     let (fleet, mut rounds, discovered) = two_shards();
     fleet.set_scalable(false);

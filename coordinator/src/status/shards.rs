@@ -30,7 +30,7 @@ pub struct ShardSummary {
     /// Its Prometheus' version.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub prometheus_version: Option<PrometheusVersion>,
-    /// `ready`, `starting` (its Prometheus is not ready), `config-differs`, `stale` or `never-seen`.
+    /// `ready`, `starting` (its Prometheus is not ready), `prometheus-down` (it does not answer), `config-differs`, `stale` or `never-seen`.
     pub state: String,
     /// Since when there is no answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -82,6 +82,7 @@ pub fn shard_summaries(snapshot: &Snapshot) -> Vec<ShardSummary> {
                     Seen::Never => "never-seen",
                     Seen::Stale { .. } => "stale",
                     Seen::Fresh(state) if state.report.config != snapshot.config => "config-differs",
+                    Seen::Fresh(state) if state.report.prometheus.silent_since.is_some() => "prometheus-down",
                     Seen::Fresh(state) if !state.report.prometheus.ready => "starting",
                     Seen::Fresh(_) => "ready",
                 }

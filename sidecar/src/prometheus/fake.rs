@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use narthex_common::semantics::PrometheusVersion;
 
-use super::{OwnMetrics, PrometheusControl, ReloadFailed};
+use super::{OwnMetrics, PrometheusControl, Readiness, ReloadFailed};
 
 #[derive(Clone, Debug)]
 pub(crate) struct FakeState {
+    pub(crate) answers: bool,
     pub(crate) ready: bool,
     pub(crate) version: PrometheusVersion,
     pub(crate) own_metrics: OwnMetrics,
@@ -22,6 +23,7 @@ pub(crate) struct FakePrometheus(Arc<Mutex<FakeState>>);
 impl Default for FakePrometheus {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(FakeState {
+            answers: true,
             ready: false,
             version: PrometheusVersion::V2_42,
             own_metrics: OwnMetrics::default(),
@@ -42,8 +44,13 @@ impl FakePrometheus {
 }
 
 impl PrometheusControl for FakePrometheus {
-    async fn is_ready(&self) -> bool {
-        self.get().ready
+    async fn readiness(&self) -> Readiness {
+        let FakeState { ready, answers, .. } = self.get();
+        match (answers, ready) {
+            (false, _) => Readiness::Silent,
+            (true, false) => Readiness::NotReady,
+            (true, true) => Readiness::Ready,
+        }
     }
 
     async fn reload(&self) -> Result<(), ReloadFailed> {

@@ -14,7 +14,7 @@ use hyper_util::{
 use narthex_common::semantics::PrometheusVersion;
 use serde::Deserialize;
 
-use super::{OwnMetrics, PrometheusAddress, PrometheusControl, ReloadFailed, own_metrics::OwnMetricsReader};
+use super::{OwnMetrics, PrometheusAddress, PrometheusControl, Readiness, ReloadFailed, own_metrics::OwnMetricsReader};
 
 /// A body that goes to Prometheus.
 pub type Body = axum::body::Body;
@@ -88,8 +88,12 @@ impl HttpPrometheus {
 }
 
 impl PrometheusControl for HttpPrometheus {
-    async fn is_ready(&self) -> bool {
-        self.get("/-/ready").await.is_ok()
+    async fn readiness(&self) -> Readiness {
+        match self.ask(Method::GET, "/-/ready", ASK).await {
+            Ok(answer) if answer.status().is_success() => Readiness::Ready,
+            Ok(_) => Readiness::NotReady,
+            Err(_) => Readiness::Silent,
+        }
     }
 
     async fn reload(&self) -> Result<(), ReloadFailed> {
@@ -195,7 +199,7 @@ mod tests {
         let prometheus = HttpPrometheus::new(PrometheusAddress::parse("http://127.0.0.1:1").unwrap());
         let ReloadFailed::Unreachable(why) = prometheus.reload().await.unwrap_err() else { panic!("refused") };
         assert!(why.contains("refused"), "{why}");
-        assert!(!prometheus.is_ready().await);
+        assert_eq!(prometheus.readiness().await, Readiness::Silent);
     }
 
     #[tokio::test]

@@ -18,10 +18,21 @@ pub use self::{
     observe::observe,
 };
 
+/// Whether a Prometheus can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does not answer: it is not there, or hangs.
+    Silent,
+    /// It answers that it is not ready: it starts, and may have a long log to replay.
+    NotReady,
+    /// It is ready.
+    Ready,
+}
+
 /// What the sidecar asks of its Prometheus.
 pub trait PrometheusControl: Clone + Send + Sync + 'static {
-    /// Whether it answers and is ready to be asked.
-    fn is_ready(&self) -> impl Future<Output = bool> + Send;
+    /// Whether it answers, and is ready to be asked.
+    fn readiness(&self) -> impl Future<Output = Readiness> + Send;
 
     /// Tells it to read its config again, and waits until it has.
     ///

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use narthex_common::report::PrometheusReport;
-use narthex_runtime::shutdown::Shutdown;
+use narthex_common::{report::PrometheusReport, time::Timestamp};
+use narthex_runtime::{clock, shutdown::Shutdown};
 use tokio::sync::watch;
 
-use super::{OwnMetrics, PrometheusControl, PrometheusSeen};
+use super::{OwnMetrics, PrometheusControl, PrometheusSeen, Readiness};
 
 /// How often it is asked, so that its head series are fresh at every round of the coordinator.
 const READY: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ pub async fn observe<P: PrometheusControl>(
     let asking = async {
         loop {
             let before = seen.borrow().clone();
-            let now = look(&prometheus, &url, before.clone()).await;
+            let now = look(&prometheus, &url, before.clone(), clock::now()).await;
             if now.report.ready != before.report.ready {
                 let state = if now.report.ready { "ready" } else { "not ready" };
                 tracing::info!(%url, "Prometheus is {state}");
@@ -39,10 +39,20 @@ pub async fn observe<P: PrometheusControl>(
     }
 }
 
-async fn look<P: PrometheusControl>(prometheus: &P, url: &str, before: PrometheusSeen) -> PrometheusSeen {
-    if !prometheus.is_ready().await {
-        let report = PrometheusReport { ready: false, url: url.to_owned(), ..before.report };
-        return PrometheusSeen { report, config_loaded: None };
+async fn look<P: PrometheusControl>(
+    prometheus: &P,
+    url: &str,
+    before: PrometheusSeen,
+    now: Timestamp,
+) -> PrometheusSeen {
+    let not_ready = |silent_since| {
+        let report = PrometheusReport { ready: false, url: url.to_owned(), silent_since, ..before.report.clone() };
+        PrometheusSeen { report, config_loaded: None }
+    };
+    match prometheus.readiness().await {
+        Readiness::Ready => {}
+        Readiness::NotReady => return not_ready(None),
+        Readiness::Silent => return not_ready(before.report.silent_since.or(Some(now))),
     }
     // It may have been another one before it was away.
     let version = if before.report.ready && before.report.version.is_some() {
@@ -54,7 +64,13 @@ async fn look<P: PrometheusControl>(prometheus: &P, url: &str, before: Prometheu
         tracing::warn!(error = %format!("{e:#}"), "head series as they were seen last");
         OwnMetrics { head_series: before.report.head_series, config_loaded: None }
     });
-    let report = PrometheusReport { url: url.to_owned(), ready: true, version, head_series: own.head_series };
+    let report = PrometheusReport {
+        url: url.to_owned(),
+        ready: true,
+        silent_since: None,
+        version,
+        head_series: own.head_series,
+    };
     PrometheusSeen { report, config_loaded: own.config_loaded }
 }
 
@@ -67,7 +83,7 @@ mod tests {
     #[tokio::test]
     async fn a_prometheus_that_comes_back_as_another_is_asked_for_its_version_again() {
         let fake = FakePrometheus::default();
-        let seen = look(&fake, "http://p", PrometheusSeen::default()).await;
+        let seen = look(&fake, "http://p", PrometheusSeen::default(), Timestamp(0)).await;
         assert_eq!((seen.report.ready, seen.report.version), (false, None));
 
         fake.set(|state| {
@@ -75,18 +91,33 @@ mod tests {
             state.version = PrometheusVersion::V2_42;
             state.own_metrics.head_series = Some(Series(5));
         });
-        let seen = look(&fake, "http://p", seen).await;
+        let seen = look(&fake, "http://p", seen, Timestamp(0)).await;
         assert_eq!((seen.report.version, seen.report.head_series), (Some(PrometheusVersion::V2_42), Some(Series(5))));
 
         fake.set(|state| state.ready = false);
-        let seen = look(&fake, "http://p", seen).await;
+        let seen = look(&fake, "http://p", seen, Timestamp(0)).await;
         assert_eq!((seen.report.ready, seen.report.version), (false, Some(PrometheusVersion::V2_42)));
 
         fake.set(|state| {
             state.ready = true;
             state.version = PrometheusVersion::V3_5;
         });
-        let seen = look(&fake, "http://p", seen).await;
+        let seen = look(&fake, "http://p", seen, Timestamp(0)).await;
         assert_eq!(seen.report.version, Some(PrometheusVersion::V3_5));
+    }
+
+    #[tokio::test]
+    async fn a_prometheus_that_is_not_there_is_silent_since_then_and_one_that_replays_its_log_is_not() {
+        let fake = FakePrometheus::default();
+        let silent = |seen: &PrometheusSeen| seen.report.silent_since.map(|since| since.0);
+        let seen = look(&fake, "http://p", PrometheusSeen::default(), Timestamp(1)).await;
+        assert_eq!(silent(&seen), None);
+        fake.set(|state| state.answers = false);
+        let seen = look(&fake, "http://p", seen, Timestamp(2)).await;
+        let seen = look(&fake, "http://p", seen, Timestamp(3)).await;
+        assert_eq!((silent(&seen), seen.report.ready), (Some(2), false));
+        fake.set(|state| state.answers = true);
+        let seen = look(&fake, "http://p", seen, Timestamp(4)).await;
+        assert_eq!((silent(&seen), seen.report.ready), (None, false));
     }
 }

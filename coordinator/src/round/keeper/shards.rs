@@ -6,6 +6,7 @@ use imbl::ordmap::DiffItem;
 use narthex_common::{
     shard::{Ordinal, ReplicaId},
     target::TargetId,
+    time::Timestamp,
 };
 use narthex_planner::world::{HeldTarget, ReplicaView, Seen, ShardReport, ShardView, TargetMap};
 
@@ -32,12 +33,14 @@ pub(super) struct KeptShards {
 #[derive(Debug, Default)]
 struct KeptShard {
     said: Option<Arc<ShardState>>,
+    /// Since when its Prometheus has not answered its sidecar, by this machine's clock: the other may be wrong.
+    silent_since: Option<Timestamp>,
     targets: TargetMap<HeldTarget>,
 }
 
 impl KeptShards {
     /// Takes over what shards said.
-    pub(super) fn follow(&mut self, observed: &Observed) {
+    pub(super) fn follow(&mut self, observed: &Observed, now: Timestamp) {
         if observed.replicas.is_empty() {
             // The provider could not say who the shards are. They have what they had.
             return;
@@ -50,6 +53,7 @@ impl KeptShards {
             for shard in &replica.shards {
                 if let Some(state) = known(shard) {
                     let mut kept = before.remove(&shard.address.ordinal).unwrap_or_default();
+                    kept.silent_since = state.report.prometheus.silent_since.map(|_| kept.silent_since.unwrap_or(now));
                     kept.follow(state, &mut self.measured);
                     shards.insert(shard.address.ordinal, kept);
                 }
@@ -71,7 +75,7 @@ impl KeptShards {
             let kept = self.replicas.get(&replica.id);
             let shards = replica.shards.iter().map(|shard| {
                 let kept = kept.and_then(|shards| shards.get(&shard.address.ordinal));
-                view(shard, kept.map(|kept| &kept.targets), sources)
+                view(shard, kept, sources)
             });
             replica_view(replica, shards.collect(), sources.memories.get(&replica.id).cloned().unwrap_or_default())
         };
@@ -139,15 +143,22 @@ fn differing<'a, V: PartialEq>(
 }
 
 /// A shard as the planner sees it. One that has been told something and has not answered yet can be told nothing else:
-/// it counts as silent since now, and as having what it was told, so that nobody else is given that.
-fn view(shard: &ObservedShard, kept: Option<&TargetMap<HeldTarget>>, sources: &Sources<'_>) -> ShardView {
-    let targets = || kept.cloned().unwrap_or_default();
+/// it counts as silent since now, and as having what it was told, so that nobody else is given that. One whose sidecar
+/// answers and whose Prometheus does not scrapes nothing: it is as silent as its Prometheus.
+fn view(shard: &ObservedShard, kept: Option<&KeptShard>, sources: &Sources<'_>) -> ShardView {
+    let targets = || kept.map(|kept| kept.targets.clone()).unwrap_or_default();
+    let silent_since = kept.and_then(|kept| kept.silent_since);
     let report = |state| shard_report(state, sources.config, targets());
     let seen = match (&shard.seen, sources.under_way.of(&shard.address.url)) {
         (Seen::Never, _) => Seen::Never,
         (Seen::Stale { at, last }, told) => Seen::Stale { at: *at, last: once_told(report(last), last, told) },
-        (Seen::Fresh(state), None) => Seen::Fresh(report(state)),
-        (Seen::Fresh(state), told) => Seen::Stale { at: sources.now, last: once_told(report(state), state, told) },
+        (Seen::Fresh(state), told) => match (silent_since, told) {
+            (None, None) => Seen::Fresh(report(state)),
+            (since, told) => {
+                let at = since.unwrap_or(sources.now);
+                Seen::Stale { at, last: once_told(report(state), state, told) }
+            }
+        },
     };
     shard_view(shard, seen)
 }

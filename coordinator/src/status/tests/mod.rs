@@ -133,6 +133,7 @@ fn shard(target: Target, load: Load, config: Fingerprint) -> ObservedShard {
             prometheus: PrometheusReport {
                 url: "http://127.0.0.1:9090".into(),
                 ready: true,
+                silent_since: None,
                 version: Some(PrometheusVersion::V3_5),
                 head_series: Some(Series(105)),
             },
