@@ -108,9 +108,13 @@ fn plan_replica<'w>(world: &'w World, replica: usize, catalogue: &'w Catalogue, 
     draft
 }
 
-/// Whether as many shards as the minimum are there: they answered once, or were there before the coordinator. A shard
-/// that does not answer for a while is still there, so that a rolling restart does not stop the whole replica.
+/// Whether as many shards as the minimum are there: ready, or with targets, or there before the coordinator. One that is
+/// still starting for the first time does not count, or the others would get everything. One that restarts has targets,
+/// so that a rolling update does not stop the whole replica.
 fn enough_shards_are_there(view: &ReplicaView, policy: &Policy) -> bool {
-    let is_there = |shard: &&ShardView| !matches!(shard.report, Seen::Never) || shard.found_at_start.is_some();
+    let is_there = |shard: &&ShardView| match &shard.report {
+        Seen::Never => shard.found_at_start.is_some(),
+        Seen::Stale { last: report, .. } | Seen::Fresh(report) => report.ready || !report.targets.is_empty(),
+    };
     view.shards.values().filter(is_there).count() >= policy.min_shards as usize
 }

@@ -132,6 +132,9 @@ pub enum PolicyError {
          one of them out"
     )]
     RebalanceWhilePacking,
+    /// Targets move between shards that are within their budgets, and not away from those that are over.
+    #[error("rebalance moves targets between shards within their budgets: it needs relief, which is switched off")]
+    RebalanceWithoutRelief,
 }
 
 impl Default for Settings {
@@ -209,6 +212,9 @@ impl Policy {
         // To even out the shards in use would only take their room away from the low ones, into which new targets go.
         if settings.rebalance && settings.max_idle_time.is_some() {
             return Err(PolicyError::RebalanceWhilePacking);
+        }
+        if settings.rebalance && !settings.relief {
+            return Err(PolicyError::RebalanceWithoutRelief);
         }
         Ok(Self(settings))
     }
@@ -354,6 +360,8 @@ mod tests {
         let rebalance_while_packing =
             refused(|s| (s.rebalance, s.max_idle_time) = (true, Some(Duration::from_secs(60))));
         assert_eq!(rebalance_while_packing, PolicyError::RebalanceWhilePacking);
+        let without_relief = refused(|s| (s.rebalance, s.relief) = (true, false));
+        assert_eq!(without_relief, PolicyError::RebalanceWithoutRelief);
         let inverted = refused(|s| (s.min_shards, s.max_shards) = (3, 2));
         assert_eq!(inverted.to_string(), "min_shards 3 is above max_shards 2");
     }

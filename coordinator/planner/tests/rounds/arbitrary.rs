@@ -67,7 +67,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
                 min_stay: max_probe_wait,
                 max_probe_wait,
                 relief,
-                rebalance: rebalance && max_idle_time.is_none(),
+                rebalance: rebalance && relief && max_idle_time.is_none(),
                 rebalance_threshold,
                 failover_after,
                 max_takeovers,

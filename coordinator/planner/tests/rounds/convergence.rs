@@ -124,7 +124,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 max_silence: Duration::from_secs(30),
                 failover_after,
                 relief,
-                rebalance: rebalance && max_idle_time.is_none(),
+                rebalance: rebalance && relief && max_idle_time.is_none(),
                 placement: if mirrored { Placement::Mirrored } else { Placement::Independent },
                 ..Settings::default()
             })

@@ -95,6 +95,16 @@ fn fewer_than_the_minimum_become_the_minimum() {
 }
 
 #[test]
+fn nothing_is_placed_before_the_minimum_of_shards_is_ready_and_a_restart_of_one_stops_nothing() {
+    let settings = Settings { min_shards: 2, ..spreading() };
+    let not_ready = |shard| but(shard, |report| report.ready = false);
+    let starting = plan(&world([(1, 10), (2, 10)], [shard([]), not_ready(shard([]))]), settings.clone());
+    assert_eq!((starting.changes.len(), starting.unplaced[&target(1)]), (0, Unplaced::BelowMinimum));
+    let restarting = plan(&world([(1, 10), (2, 10)], [shard([]), not_ready(shard([owned(2, 3)]))]), settings);
+    assert!(restarting.unplaced.is_empty(), "{:?}", restarting.unplaced);
+}
+
+#[test]
 fn the_highest_shards_go_once_they_were_idle_for_long_enough() {
     let idle = |seconds| but(shard([]), |report| report.idle_since = Some(before_now(seconds)));
     let wanted = |shards| plan(&world([(1, 80)], shards), packing()).wanted_shards;
