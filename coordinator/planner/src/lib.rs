@@ -26,7 +26,7 @@ pub use policy::Policy;
 use reason::Unplaced;
 pub use round::Round;
 pub use world::World;
-use world::{ReplicaView, Seen, ShardView};
+use world::{ReplicaView, ShardView};
 
 /// Plans one round.
 ///
@@ -112,9 +112,9 @@ fn plan_replica<'w>(world: &'w World, replica: usize, catalogue: &'w Catalogue, 
 /// still starting for the first time does not count, or the others would get everything. One that restarts has targets,
 /// so that a rolling update does not stop the whole replica.
 fn enough_shards_are_there(view: &ReplicaView, policy: &Policy) -> bool {
-    let is_there = |shard: &&ShardView| match &shard.report {
-        Seen::Never => shard.found_at_start.is_some(),
-        Seen::Stale { last: report, .. } | Seen::Fresh(report) => report.ready || !report.targets.is_empty(),
+    let is_there = |shard: &&ShardView| match shard.report.last() {
+        Some(report) => report.ready || !report.targets.is_empty(),
+        None => shard.found_at_start.is_some(),
     };
     view.shards.values().filter(is_there).count() >= policy.min_shards as usize
 }

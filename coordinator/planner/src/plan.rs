@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     memory::Memory,
     reason::{Change, Unplaced},
-    world::{ReplicaView, Seen},
+    world::ReplicaView,
 };
 
 /// What is to be.
@@ -53,12 +53,8 @@ impl ReplicaPlan {
     #[must_use]
     pub fn outcome(&self, view: &ReplicaView) -> BTreeMap<Ordinal, BTreeMap<TargetId, TargetState>> {
         let known = view.shards.iter().filter_map(|(&ordinal, shard)| {
-            let mut targets = match &shard.report {
-                Seen::Never => return None,
-                Seen::Stale { last: report, .. } | Seen::Fresh(report) => {
-                    report.targets.iter().map(|(&id, held)| (id, held.state)).collect::<BTreeMap<_, _>>()
-                }
-            };
+            let report = shard.report.last()?;
+            let mut targets: BTreeMap<_, _> = report.targets.iter().map(|(&id, held)| (id, held.state)).collect();
             if let Some(ShardPlan { put, remove }) = self.shards.get(&ordinal) {
                 targets.retain(|id, _| !remove.contains(id));
                 targets.extend(put.iter().map(|(&id, planned)| (id, planned.state)));

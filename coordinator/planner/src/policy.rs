@@ -249,6 +249,12 @@ impl Policy {
         own.fold(self.budget(OwnBudget::default()).fill(), Cost::min)
     }
 
+    /// What a shard may carry of which its provider says nothing, and every new one.
+    #[must_use]
+    pub fn usual_budget(&self) -> Budget {
+        self.budget(OwnBudget::default())
+    }
+
     /// Whether shards that became superfluous go.
     #[must_use]
     pub fn scales_in(&self) -> bool {

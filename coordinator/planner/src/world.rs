@@ -146,6 +146,16 @@ pub enum Seen<T> {
     Fresh(T),
 }
 
+impl<T> Seen<T> {
+    /// What was seen last, now or before.
+    pub const fn last(&self) -> Option<&T> {
+        match self {
+            Self::Never => None,
+            Self::Stale { last, .. } | Self::Fresh(last) => Some(last),
+        }
+    }
+}
+
 /// What a shard said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShardReport {

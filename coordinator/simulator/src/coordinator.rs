@@ -156,7 +156,7 @@ impl Coordinator {
         let mut unknown: BTreeMap<TargetId, u32> =
             self.listed.keys().map(|&id| (id, round + self.probe_rounds)).collect();
         for shard in views.iter().flat_map(|view| view.shards.values()) {
-            let (Seen::Fresh(report) | Seen::Stale { last: report, .. }) = &shard.report else { continue };
+            let Some(report) = shard.report.last() else { continue };
             for (id, _) in report.targets.iter().filter(|(_, held)| held.load.is_some()) {
                 unknown.remove(id);
             }

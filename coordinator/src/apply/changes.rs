@@ -12,7 +12,7 @@ use narthex_planner::{Plan, ShardPlan, World, plan::PlannedTarget, world::Seen};
 use super::ShardChange;
 use crate::{
     discover::Discovered,
-    observe::{Observed, ObservedShard, ShardState, known},
+    observe::{Observed, ObservedShard, ShardState},
 };
 
 /// What each shard is told so that it becomes what the plan for `world` wants.
@@ -109,6 +109,9 @@ impl Bodies<'_> {
     /// Every shard is looked at, which only a target that moves before its job's first discovery costs.
     fn held(&self, id: TargetId) -> Option<&Target> {
         let shards = self.observed.replicas.iter().flat_map(|replica| &replica.shards);
-        shards.filter_map(known).find_map(|state| state.assignment.targets.get(&id)).map(|assigned| &assigned.target)
+        shards
+            .filter_map(|shard| shard.seen.last())
+            .find_map(|state| state.assignment.targets.get(&id))
+            .map(|assigned| &assigned.target)
     }
 }

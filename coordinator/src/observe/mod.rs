@@ -72,12 +72,3 @@ pub struct ObservedShard {
     /// Why it said nothing in this round.
     pub error: Option<String>,
 }
-
-/// What a shard said last, in this round or before.
-#[must_use]
-pub const fn known(shard: &ObservedShard) -> Option<&Arc<ShardState>> {
-    match &shard.seen {
-        Seen::Never => None,
-        Seen::Stale { last: state, .. } | Seen::Fresh(state) => Some(state),
-    }
-}

@@ -10,7 +10,7 @@ use narthex_common::{
 use narthex_planner::world::Seen;
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{Snapshot, state_of};
+use super::snapshot::Snapshot;
 
 /// One shard, for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub fn shard_summaries(snapshot: &Snapshot) -> Vec<ShardSummary> {
     let mut all = Vec::new();
     for replica in &snapshot.observed.replicas {
         for shard in &replica.shards {
-            let state = state_of(shard);
+            let state = shard.seen.last();
             let report = state.map(|state| &state.report);
             let targets = || state.into_iter().flat_map(|state| &state.assignment.targets);
             // A target that was never scraped here weighs what the coordinator planned it with.

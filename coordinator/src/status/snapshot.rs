@@ -8,18 +8,10 @@ use narthex_common::{
     target::TargetId,
     time::Timestamp,
 };
-use narthex_planner::{
-    Plan, Policy, World,
-    world::{KnownLoad, Seen},
-};
+use narthex_planner::{Plan, Policy, World, world::KnownLoad};
 
 use super::{History, live::LiveReports};
-use crate::{
-    discover::Discovered,
-    observe::{Observed, ObservedShard},
-    probe::Probed,
-    round::Rules,
-};
+use crate::{discover::Discovered, observe::Observed, probe::Probed, round::Rules};
 
 /// What one round saw and decided. Published whole; whoever reads it never sees half a round.
 #[derive(Clone, Debug)]
@@ -66,7 +58,7 @@ impl Snapshot {
     pub(super) fn scraped<'a>(&'a self, live: &'a LiveReports) -> BTreeMap<TargetId, Scraped<'a>> {
         let mut scraped: BTreeMap<TargetId, Scraped<'a>> = BTreeMap::new();
         for shard in self.observed.replicas.iter().flat_map(|replica| &replica.shards) {
-            let Some(state) = state_of(shard) else { continue };
+            let Some(state) = shard.seen.last() else { continue };
             let live = live.get(&shard.address.url);
             for id in state.assignment.targets.keys() {
                 let entry = scraped.entry(*id).or_default();
@@ -87,14 +79,6 @@ impl Snapshot {
             Some(KnownLoad::Measured(load)) => Some(*load),
             Some(KnownLoad::Unknown | KnownLoad::ProbeFailed { .. }) | None => None,
         }
-    }
-}
-
-/// What a shard said last, however long ago.
-pub(super) fn state_of(shard: &ObservedShard) -> Option<&crate::observe::ShardState> {
-    match &shard.seen {
-        Seen::Never => None,
-        Seen::Stale { last, .. } | Seen::Fresh(last) => Some(last),
     }
 }
 

@@ -20,7 +20,6 @@ use super::{
     Snapshot,
     history::{Decision, Remembered},
     plan::{TargetName, Targets},
-    snapshot::state_of,
     words::{change_in_words, shards_of, suspicion_in_words, unplaced_in_words},
 };
 
@@ -159,7 +158,7 @@ pub(super) fn target_history(snapshot: &Snapshot, id: TargetId) -> Option<Target
     }
     let held = || {
         let shards = observed.replicas.iter().flat_map(|replica| &replica.shards);
-        shards.filter_map(state_of).find_map(|state| Some(&state.assignment.targets.get(&id)?.target))
+        shards.filter_map(|shard| shard.seen.last()).find_map(|state| Some(&state.assignment.targets.get(&id)?.target))
     };
     let unplaced = history.waiting(id).map(|(replica, waiting)| Unscraped {
         replica: replica.clone(),
@@ -194,7 +193,7 @@ pub(super) fn target_history(snapshot: &Snapshot, id: TargetId) -> Option<Target
 fn holdings(snapshot: &Snapshot, id: TargetId) -> Vec<Holding> {
     let shards = snapshot.observed.replicas.iter().flat_map(|replica| replica.shards.iter().map(move |s| (replica, s)));
     let holding = shards.filter_map(|(replica, shard)| {
-        let state = state_of(shard)?;
+        let state = shard.seen.last()?;
         let assigned = state.assignment.targets.get(&id)?;
         let report = state.targets.get(&id);
         Some(Holding {

@@ -360,10 +360,7 @@ impl ShardSums {
 
 /// The targets that a shard said it holds, now or last.
 fn targets_of<'w>(shard: &'w ShardView, nothing: &'w TargetMap<HeldTarget>) -> &'w TargetMap<HeldTarget> {
-    match &shard.report {
-        Seen::Never => nothing,
-        Seen::Stale { last: report, .. } | Seen::Fresh(report) => &report.targets,
-    }
+    shard.report.last().map_or(nothing, |report| &report.targets)
 }
 
 fn planned_by(estimate: Option<Load>) -> (Weight, Basis) {

@@ -13,7 +13,7 @@ use crate::{
     plan::{PlannedTarget, ReplicaPlan, ShardPlan},
     policy::{Budget, Policy},
     reason::{Change, PlaceReason, Unplaced},
-    world::{HeldTarget, OwnBudget, ReplicaView, Seen, World},
+    world::{HeldTarget, ReplicaView, World},
 };
 
 mod moves;
@@ -272,7 +272,7 @@ impl<'w> Draft<'w> {
 
     /// The targets that discovery lists and no shard holds, in no order.
     pub(crate) fn homeless(&self) -> Vec<Homeless> {
-        let budget = self.policy.budget(OwnBudget::default()).whole();
+        let budget = self.policy.usual_budget().whole();
         let members = self.catalogue.homeless(self.replica);
         let mut homeless = Vec::with_capacity(members.len());
         for &target in members {
@@ -407,7 +407,7 @@ impl<'w> Draft<'w> {
 fn sizes(shards: &[DraftShard<'_>], view: &ReplicaView, policy: &Policy) -> Vec<Cost> {
     let mut budgets: Vec<Budget> = Vec::new();
     if view.scalable || shards.is_empty() {
-        budgets.push(policy.budget(OwnBudget::default()));
+        budgets.push(policy.usual_budget());
     }
     for shard in shards {
         if !budgets.contains(&shard.budget) {
@@ -419,12 +419,4 @@ fn sizes(shards: &[DraftShard<'_>], view: &ReplicaView, policy: &Policy) -> Vec<
 
 fn room_and_fit(shard: &DraftShard<'_>, aim: Aim) -> Option<(Cost, Fit)> {
     shard.room().map(|room| (room, Fit::of(aim, shard.ordinal, room, shard.budget.fill())))
-}
-
-/// The report of a shard that has ever said anything.
-fn said(report: &Seen<crate::world::ShardReport>) -> Option<&crate::world::ShardReport> {
-    match report {
-        Seen::Never => None,
-        Seen::Stale { last: report, .. } | Seen::Fresh(report) => Some(report),
-    }
 }

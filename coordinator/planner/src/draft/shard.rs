@@ -135,7 +135,7 @@ impl<'w> DraftShard<'w> {
             ordinal,
             reach: Reach::of(view, going, now, budget, policy),
             going,
-            said: super::said(&view.report),
+            said: view.report.last(),
             budget,
             staying: sums.staying,
             leaving: sums.leaving,

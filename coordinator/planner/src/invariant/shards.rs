@@ -7,7 +7,7 @@ use crate::{
     catalogue::Catalogue,
     cost::Cost,
     policy::{Budget, Placement, Policy},
-    world::{OwnBudget, Seen, ShardReport, ShardView, World},
+    world::{Seen, ShardReport, ShardView, World},
 };
 
 /// A shard before and after.
@@ -116,7 +116,7 @@ impl Replica<'_> {
     /// Whether no shard that there is or could be may be filled so far.
     fn is_oversized(&self, cost: Cost) -> bool {
         let could_be = self.view.scalable || self.shards.is_empty();
-        let fits_a_new_one = could_be && cost.fits(self.policy.budget(OwnBudget::default()).fill());
+        let fits_a_new_one = could_be && cost.fits(self.policy.usual_budget().fill());
         !fits_a_new_one && !self.shards.iter().any(|shard| cost.fits(shard.budget.fill()))
     }
 

@@ -16,7 +16,6 @@ use crate::{
     catalogue::TargetIx,
     draft::{Draft, Reach, ShardIx},
     reason::{MoveReason, PlaceReason, ScaleReason, Unplaced},
-    world::OwnBudget,
 };
 
 /// A target that is not where it is to be, while the shard where it is to be has no room.
@@ -125,7 +124,7 @@ fn why_nowhere(in_first: Option<&Unplaced>) -> Unplaced {
 fn move_as(draft: &mut Draft<'_>, first: &Draft<'_>) -> Vec<Blocked> {
     let differing: BTreeSet<TargetIx> = draft.catalogue().apart().iter().copied().chain(first.changed()).collect();
     let mut astray: Vec<Way> = differing.into_iter().filter_map(|target| way_home(draft, first, target)).collect();
-    let budget = draft.policy.budget(OwnBudget::default()).whole();
+    let budget = draft.policy.usual_budget().whole();
     astray.sort_by_cached_key(|way| (Reverse(draft.cost(way.target).share_of(budget)), draft.id(way.target)));
     let mut blocked = Vec::new();
     let mut takeovers_left = draft.policy.max_takeovers;

@@ -76,7 +76,7 @@ fn find_room(draft: &mut Draft<'_>) -> u32 {
 /// What wants room, the largest first: so it needs the fewest shards.
 fn largest_first(draft: &Draft<'_>) -> Vec<Wanting> {
     let mut wanting = draft.wanting.clone();
-    let budget = draft.policy.budget(crate::world::OwnBudget::default()).whole();
+    let budget = draft.policy.usual_budget().whole();
     wanting.sort_by_cached_key(|wanting| {
         let target = wanting.target();
         (Reverse(draft.cost(target).share_of(budget)), draft.id(target))
@@ -107,7 +107,7 @@ struct Coming {
 
 impl Coming {
     fn of(draft: &Draft<'_>, allowed: u32) -> Self {
-        let budget = draft.policy.budget(crate::world::OwnBudget::default()).fill();
+        let budget = draft.policy.usual_budget().fill();
         let mut coming =
             Self { rooms: Rooms::default(), free: Vec::new(), empty: Vec::new(), searched: 0, new: 0, allowed, budget };
         let to_forget = draft.still_to_forget();

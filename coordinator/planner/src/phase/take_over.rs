@@ -102,7 +102,7 @@ fn orphans_of_all(draft: &Draft<'_>, lost: &[ShardIx]) -> Vec<Orphan> {
         Some(Orphan { target, from, whose })
     };
     let mut orphans: Vec<Orphan> = orphans.filter_map(with_turn).collect();
-    let budget = draft.policy.budget(crate::world::OwnBudget::default()).whole();
+    let budget = draft.policy.usual_budget().whole();
     orphans.sort_by_cached_key(|orphan| {
         (orphan.whose, Reverse(draft.cost(orphan.target).share_of(budget)), draft.id(orphan.target))
     });

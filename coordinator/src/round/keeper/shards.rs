@@ -13,9 +13,7 @@ use narthex_planner::world::{HeldTarget, ReplicaView, Seen, ShardReport, ShardVi
 use super::Sources;
 use crate::{
     apply::Told,
-    observe::{
-        Observed, ObservedReplica, ObservedShard, ShardState, held, known, replica_view, shard_report, shard_view,
-    },
+    observe::{Observed, ObservedReplica, ObservedShard, ShardState, held, replica_view, shard_report, shard_view},
     probe::Measured,
 };
 
@@ -51,7 +49,7 @@ impl KeptShards {
             let mut before = before.remove(&replica.id).unwrap_or_default();
             let mut shards = BTreeMap::new();
             for shard in &replica.shards {
-                if let Some(state) = known(shard) {
+                if let Some(state) = shard.seen.last() {
                     let mut kept = before.remove(&shard.address.ordinal).unwrap_or_default();
                     kept.silent_since = state.report.prometheus.silent_since.map(|_| kept.silent_since.unwrap_or(now));
                     kept.follow(state, &mut self.measured);

@@ -167,7 +167,7 @@ impl Edges {
             }),
             Event::See { shard, as_what } => {
                 let Some(shard) = shards.get_mut(shard) else { return };
-                let state = crate::observe::known(shard).cloned().unwrap_or_else(|| Arc::new(empty_state()));
+                let state = shard.seen.last().cloned().unwrap_or_else(|| Arc::new(empty_state()));
                 shard.seen = match as_what {
                     0 => Seen::Never,
                     1 => Seen::Stale { at: self.now, last: state },

@@ -12,7 +12,7 @@ use narthex_planner::{
 
 use super::{
     ChangeView, Matching, OversizedView, PlanQuery, PlanView, ReplicaPlanView, SuspectView, TargetName, Targets,
-    Totals, UnplacedView, targets::report_of,
+    Totals, UnplacedView,
 };
 use crate::status::words::{
     change_in_words, oversized_in_words, shards_of, suspicion_in_words, target_of, unplaced_in_words,
@@ -130,7 +130,7 @@ impl Replica<'_> {
             Some(plan) if plan.put.contains_key(&id) => true,
             Some(plan) if plan.remove.contains(&id) => false,
             Some(_) | None => {
-                let report = self.view.shards.get(ordinal).and_then(|shard| report_of(&shard.report));
+                let report = self.view.shards.get(ordinal).and_then(|shard| shard.report.last());
                 report.is_some_and(|report| report.targets.contains_key(&id))
             }
         };
@@ -174,7 +174,11 @@ impl Replica<'_> {
     fn oversized(&self, target: TargetId, shards: &[Ordinal]) -> OversizedView {
         let world = self.targets.world;
         let measured = |ordinal: &Ordinal| {
-            report_of(&self.view.shards.get(ordinal)?.report)?
+            self.view
+                .shards
+                .get(ordinal)?
+                .report
+                .last()?
                 .targets
                 .get(&target)
                 .and_then(|held| held.load.or(held.planned))

@@ -5,12 +5,8 @@ use narthex_common::{
     shard::{Ordinal, ReplicaId},
     target::{Target, TargetId},
 };
-use narthex_planner::{
-    World,
-    world::{ReplicaView, Seen, ShardReport},
-};
+use narthex_planner::{World, world::ReplicaView};
 
-use super::super::snapshot::state_of;
 use crate::{discover::Discovered, observe::Observed};
 
 /// Everything that knows targets by their ids.
@@ -34,7 +30,7 @@ impl<'a> Targets<'a> {
     ) -> Option<&'a JobName> {
         let listed = self.world.targets.get(&id).map(|target| &target.job);
         listed.or_else(|| {
-            let report = |ordinal| report_of(&replica.shards.get(&ordinal)?.report);
+            let report = |ordinal| replica.shards.get(&ordinal)?.report.last();
             shards.into_iter().filter_map(report).find_map(|report| Some(&report.targets.get(&id)?.job))
         })
     }
@@ -50,7 +46,7 @@ impl<'a> Targets<'a> {
             let replica = self.observed.replicas.iter().find(|observed| observed.id == *replica)?;
             shards.into_iter().find_map(|ordinal| {
                 let shard = replica.shards.iter().find(|shard| shard.address.ordinal == ordinal)?;
-                Some(&state_of(shard)?.assignment.targets.get(&id)?.target)
+                Some(&shard.seen.last()?.assignment.targets.get(&id)?.target)
             })
         })
     }
@@ -59,13 +55,5 @@ impl<'a> Targets<'a> {
     pub(in crate::status) fn listed(self, id: TargetId) -> Option<&'a Target> {
         let job = &self.world.targets.get(&id)?.job;
         Some(&*self.discovered.jobs.get(job)?.active.get(&id)?.target)
-    }
-}
-
-/// What a shard said last.
-pub(super) const fn report_of(seen: &Seen<ShardReport>) -> Option<&ShardReport> {
-    match seen {
-        Seen::Never => None,
-        Seen::Stale { last: report, .. } | Seen::Fresh(report) => Some(report),
     }
 }

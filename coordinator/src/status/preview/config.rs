@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use narthex_common::{job::JobName, load::Load, target::TargetId, time::Timestamp};
 use narthex_planner::{
     World,
-    world::{JobView, KnownLoad, Seen, TargetView},
+    world::{JobView, KnownLoad, TargetView},
 };
 
 use crate::discover::Discovered;
@@ -55,7 +55,7 @@ fn loads_by_url<'a>(world: &World, old: &'a Discovered, new: &Discovered) -> BTr
         }
     }
     for report in world.replicas.iter().flat_map(|replica| replica.shards.values()).map(|shard| &shard.report) {
-        let (Seen::Stale { last: report, .. } | Seen::Fresh(report)) = report else { continue };
+        let Some(report) = report.last() else { continue };
         for (id, held) in &report.targets {
             if let (Some(url), Some(load)) = (gone.get(id), held.load) {
                 loads.insert(*url, load);
