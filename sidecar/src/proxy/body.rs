@@ -126,7 +126,7 @@ fn as_go_says_it(error: &hyper::Error) -> String {
                 return "unexpected EOF".into();
             }
             if error.kind() == io::ErrorKind::ConnectionReset {
-                return "read tcp: read: connection reset by peer".into();
+                return error.to_string();
             }
         }
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
@@ -134,6 +134,9 @@ fn as_go_says_it(error: &hyper::Error) -> String {
         }
         innermost = error.to_string();
         cause = error.source();
+    }
+    if innermost.starts_with("Invalid chunk size line") {
+        return "invalid byte in chunk length".into();
     }
     innermost
 }

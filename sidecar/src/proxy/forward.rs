@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty, Full};
 use hyper::{body::Incoming, ext::ReasonPhrase};
+use narthex_runtime::http_client::Unanswered;
 use tokio::sync::watch;
 
 use super::{
@@ -55,7 +56,7 @@ impl Forwarder {
         let scrape = RunningScrape::start(&route, &headers, self.table, self.metrics);
         let client = match &route.job.client {
             Ok(client) => client,
-            Err(reason) => return without_answer(scrape, reason),
+            Err(reason) => return without_answer(scrape, reason, None),
         };
         remove_hop_by_hop(&mut headers);
         let mut request = Request::new(Empty::new());
@@ -63,14 +64,15 @@ impl Forwarder {
         *request.headers_mut() = headers;
         match tokio::time::timeout_at(scrape.give_up_at(), client.send(request)).await {
             Ok(Ok(answer)) => pass_on(scrape, answer),
-            Ok(Err(error)) => without_answer(scrape, &error.to_string()),
-            Err(_) => without_answer(scrape, "context deadline exceeded"),
+            Ok(Err(Unanswered { reason, elsewhere })) => without_answer(scrape, &reason.to_string(), elsewhere),
+            Err(_) => without_answer(scrape, "context deadline exceeded", None),
         }
     }
 }
 
-fn without_answer(scrape: RunningScrape, reason: &str) -> Answer {
-    scrape.no_answer(reason);
+/// `elsewhere` is where a redirect led.
+fn without_answer(scrape: RunningScrape, reason: &str, elsewhere: Option<String>) -> Answer {
+    scrape.no_answer(reason, elsewhere);
     Refusal::no_answer(reason).into_response().map(Either::Right)
 }
 

@@ -153,7 +153,10 @@ impl Copy {
         match self {
             Self::Plain(_) => Ok(()),
             Self::Gzip(_) if !received => Err("EOF".into()),
-            Self::Gzip(decoder) => decoder.try_finish().map_err(|_| "unexpected EOF".into()),
+            Self::Gzip(decoder) => decoder.try_finish().map_err(|e| match gzip_error(decoder, &e).as_str() {
+                wrong @ "gzip: invalid checksum" => wrong.to_owned(),
+                _incomplete => "unexpected EOF".to_owned(),
+            }),
             Self::Zstd(decoder) => decoder.flush().map_err(|e| format!("zstd: {e}")),
         }
     }
@@ -185,6 +188,9 @@ impl Counter {
 fn gzip_error(decoder: &MultiGzDecoder<Counter>, error: &io::Error) -> String {
     match decoder.header() {
         None => "gzip: invalid header".into(),
+        // flate2 has one kind of error for all; only its words tell them apart.
+        Some(_) if error.to_string().contains("checksum") => "gzip: invalid checksum".into(),
+        Some(_) if error.to_string().contains("deflate") => "flate: corrupt input".into(),
         Some(_) => format!("gzip: {error}"),
     }
 }

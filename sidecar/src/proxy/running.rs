@@ -105,8 +105,9 @@ impl RunningScrape {
     }
 
     /// The target gave no answer.
-    pub(super) fn no_answer(mut self, reason: &str) {
-        self.record(Outcome::NoAnswer, Err(self.failed_get(reason)));
+    pub(super) fn no_answer(mut self, reason: &str, elsewhere: Option<String>) {
+        let url = elsewhere.unwrap_or_else(|| self.uri.to_string());
+        self.record(Outcome::NoAnswer, Err(failed_get(&url, reason)));
     }
 
     /// The target's answer broke off.
@@ -138,11 +139,11 @@ impl RunningScrape {
         self.metrics.ended(ended);
         self.table.record(self.target.id, Scrape { began: self.began, took: self.started.elapsed(), outcome });
     }
+}
 
-    /// Go's words for a request that got no answer.
-    fn failed_get(&self, reason: &str) -> String {
-        format!("Get \"{}\": {reason}", self.uri)
-    }
+/// Go's words for a request that got no answer.
+fn failed_get(url: &str, reason: &str) -> String {
+    format!("Get \"{url}\": {reason}")
 }
 
 impl Drop for RunningScrape {
@@ -157,7 +158,7 @@ impl Drop for RunningScrape {
             return;
         }
         let reason = "context deadline exceeded";
-        let error = if self.answered { reason.to_owned() } else { self.failed_get(reason) };
+        let error = if self.answered { reason.to_owned() } else { failed_get(&self.uri.to_string(), reason) };
         self.record(Outcome::Cancelled, Err(error));
     }
 }

@@ -31,6 +31,11 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[error("{0}")]
 pub(super) struct DialError(String);
 
+/// Why a connection broke, in Go's words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Broken(String);
+
 /// Opens connections, through the proxy where there is one.
 #[derive(Clone)]
 pub(super) struct Connector(Arc<Proxies>);
@@ -150,12 +155,27 @@ async fn open_one_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError>
 /// An open connection, and whether a proxy reads the requests on it (they then carry the whole URL).
 pub(super) struct Wire {
     stream: TokioIo<TcpStream>,
+    /// Its own address and the other side's, which the system forgets when the connection is reset.
+    ends: Option<(SocketAddr, SocketAddr)>,
     speaks_to_proxy: bool,
 }
 
 impl Wire {
     fn new(stream: TokioIo<TcpStream>, speaks_to_proxy: bool) -> Self {
-        Self { stream, speaks_to_proxy }
+        let tcp = stream.inner();
+        let ends = tcp.local_addr().ok().zip(tcp.peer_addr().ok());
+        Self { stream, ends, speaks_to_proxy }
+    }
+
+    /// A failure as Go's `net.OpError` says it: `read tcp 10.0.0.1:40000->10.0.0.2:80: read: connection reset by peer`.
+    fn named<T>(&self, doing: &str, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        done.map_err(|e| match (self.ends, e.raw_os_error()) {
+            (Some((own, other)), Some(_)) => {
+                let text = format!("{doing} tcp {own}->{other}: {doing}: {}", failure::words(&e));
+                io::Error::new(e.kind(), Broken(text))
+            }
+            (None, _) | (_, None) => e,
+        })
     }
 }
 
@@ -167,13 +187,15 @@ impl Connection for Wire {
 
 impl Read for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        self.named("read", read)
     }
 }
 
 impl Write for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.named("write", written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

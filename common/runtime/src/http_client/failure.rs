@@ -3,9 +3,13 @@
 use std::{error::Error, io, net::IpAddr, path::Path};
 
 use hyper_util::client::legacy;
-use rustls::{CertificateError, InvalidMessage};
+use narthex_common::time::Timestamp;
+use rustls::{CertificateError, InvalidMessage, pki_types::UnixTime};
 
-use super::{ClientError, dial::DialError};
+use super::{
+    ClientError,
+    dial::{Broken, DialError},
+};
 
 /// The text of a failed request.
 pub(super) fn of_a_request(failure: &legacy::Error) -> ClientError {
@@ -50,6 +54,9 @@ fn in_gos_words(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(failure) = cause.downcast_ref::<DialError>() {
         return Some(failure.to_string());
     }
+    if let Some(failure) = cause.downcast_ref::<Broken>() {
+        return Some(failure.to_string());
+    }
     if let Some(failure) = cause.downcast_ref::<rustls::Error>() {
         return Some(tls(failure));
     }
@@ -91,13 +98,24 @@ fn certificate(why: &CertificateError) -> String {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "certificate signed by unknown authority".to_owned()
         }
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => "certificate has expired or is not yet valid".to_owned(),
+        CertificateError::Expired | CertificateError::NotValidYet => NOT_NOW.to_owned(),
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!("{NOT_NOW}: current time {} is after {}", in_seconds(*time), in_seconds(*not_after))
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            format!("{NOT_NOW}: current time {} is before {}", in_seconds(*time), in_seconds(*not_before))
+        }
         CertificateError::NotValidForNameContext { expected, presented } => wrong_name(&expected.to_str(), presented),
         other => other.to_string(),
     }
+}
+
+const NOT_NOW: &str = "certificate has expired or is not yet valid";
+
+/// RFC 3339 without a fraction.
+fn in_seconds(time: UnixTime) -> String {
+    let millis = i64::try_from(time.as_secs()).unwrap_or(i64::MAX).saturating_mul(1000);
+    Timestamp(millis).to_string().replace(".000Z", "Z")
 }
 
 /// Go's `x509.HostnameError`, which names what is of the same kind as what was asked for.
@@ -163,6 +181,16 @@ mod tests {
         assert_eq!(words(&io::Error::from_raw_os_error(113)), "no route to host");
         let missing = open(Path::new("/etc/ca.pem"), &io::Error::from_raw_os_error(2));
         assert_eq!(missing, "open /etc/ca.pem: no such file or directory");
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_valid_now_says_when_now_is() {
+        let at = |seconds| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        let over = CertificateError::ExpiredContext { time: at(86_400), not_after: at(3_600) };
+        assert_eq!(
+            certificate(&over),
+            "certificate has expired or is not yet valid: current time 1970-01-02T00:00:00Z is after 1970-01-01T01:00:00Z"
+        );
     }
 
     #[test]

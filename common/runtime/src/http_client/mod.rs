@@ -37,7 +37,7 @@ use self::{
     dial::Connector,
     past::{Past, Remembering},
     proxy::Proxies,
-    redirect::{Hops, MAX_REDIRECTS},
+    redirect::{Hops, MAX_REQUESTS},
     tls::TlsMaterial,
 };
 
@@ -48,6 +48,10 @@ const MAX_IDLE_CONNECTIONS_PER_HOST: usize = 1000;
 /// How long the TLS files last read are trusted to be unchanged: certificates are renewed days before they end, and
 /// reading them anew for each of thousands of scrapes a second would be waste.
 const TLS_FILES_ARE_TRUSTED: Duration = Duration::from_secs(3);
+
+/// As many headers as an answer may have. Go bounds only their bytes; a hundred, which is hyper's own bound, is what a
+/// target behind several gateways may well reach.
+const MAX_HEADERS: usize = 1000;
 
 /// Attempts on connections that turn out to be closed. Several may have been closed at once, say by a proxy between.
 const MAX_ATTEMPTS: u32 = 6;
@@ -83,6 +87,23 @@ struct Transport {
 #[error("{0}")]
 pub struct ClientError(pub String);
 
+/// Why a request got no answer, and what was being asked for then. Its text is that of the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unanswered {
+    /// Why.
+    pub reason: ClientError,
+    /// Where a redirect had led by then: Go names that URL, or that `Location` if it was one too many, instead of the one
+    /// that was given. Without a user.
+    pub elsewhere: Option<String>,
+}
+
+impl From<ClientError> for Unanswered {
+    fn from(reason: ClientError) -> Self {
+        Self { reason, elsewhere: None }
+    }
+}
+
 /// Chooses the process' TLS implementation (ring). To be called first thing in `main`, for libraries that ask for a
 /// default; this client does not depend on it. Calling it again does nothing.
 pub fn install_tls_provider() {
@@ -112,12 +133,12 @@ impl JobClient {
     ///
     /// # Errors
     /// When no answer came.
-    pub async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+    pub async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Unanswered> {
         let transport = self.current_transport().await?;
         let credentials = Credentials::read(&self.0.config).await?;
         let (asked, _) = request.into_parts();
         let mut hops = Hops::from(asked.uri)?;
-        for _ in 0..=MAX_REDIRECTS {
+        for _ in 0..MAX_REQUESTS {
             let mut headers = asked.headers.clone();
             headers.remove(header::HOST);
             credentials.add_to(&mut headers, &hops)?;
@@ -131,12 +152,12 @@ impl JobClient {
             hop.method_mut().clone_from(&asked.method);
             *hop.uri_mut() = hops.current().clone();
             *hop.headers_mut() = headers;
-            let response = transport.exchange(hop).await?;
+            let response = transport.exchange(hop).await.map_err(|reason| hops.failed(reason))?;
             if !self.0.config.follow_redirects || !hops.follow(&response)? {
                 return Ok(response);
             }
         }
-        Err(ClientError(format!("stopped after {MAX_REDIRECTS} redirects")))
+        Err(hops.too_many())
     }
 
     /// The connections to use: new ones once a TLS file has changed.
@@ -173,6 +194,7 @@ impl Transport {
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS_PER_HOST)
             // As Go writes header names. Case means nothing, except to some exporters on small devices.
             .http1_title_case_headers(true)
+            .http1_max_headers(MAX_HEADERS)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .build(Remembering(connector));
         Ok(Self { client, made_with: material.hash(), checked: Instant::now() })

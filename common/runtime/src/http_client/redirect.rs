@@ -4,10 +4,10 @@ use http::{Response, StatusCode, Uri, header, uri};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::ClientError;
+use super::{ClientError, Unanswered};
 
-/// Go's limit (`net/http` `defaultCheckRedirect`).
-pub(super) const MAX_REDIRECTS: usize = 10;
+/// Go's limit (`net/http` `defaultCheckRedirect`): the first request counts.
+pub(super) const MAX_REQUESTS: usize = 10;
 
 /// Where a request is, and where it started.
 pub(super) struct Hops {
@@ -15,13 +15,15 @@ pub(super) struct Hops {
     current: Uri,
     user: Option<(String, String)>,
     left_the_host: bool,
+    /// The last `Location` that was followed.
+    location: Option<String>,
 }
 
 impl Hops {
     /// The start of the way.
     pub(super) fn from(start: Uri) -> Result<Self, ClientError> {
         let (current, user) = split_user(start)?;
-        Ok(Self { first_host: host_of(&current), current, user, left_the_host: false })
+        Ok(Self { first_host: host_of(&current), current, user, left_the_host: false, location: None })
     }
 
     /// The URL to ask now, without its user.
@@ -41,7 +43,7 @@ impl Hops {
     }
 
     /// Goes where an answer points, if it does.
-    pub(super) fn follow<B>(&mut self, answer: &Response<B>) -> Result<bool, ClientError> {
+    pub(super) fn follow<B>(&mut self, answer: &Response<B>) -> Result<bool, Unanswered> {
         let redirects = matches!(
             answer.status(),
             StatusCode::MOVED_PERMANENTLY
@@ -54,15 +56,43 @@ impl Hops {
         let Some(location) = location else {
             return Ok(false);
         };
-        let malformed = || ClientError("failed to parse Location header of a redirect".to_owned());
-        let location = location.to_str().map_err(|_| malformed())?;
-        let base = Url::parse(&self.current.to_string()).map_err(|_| malformed())?;
-        let mut next = base.join(location).map_err(|_| malformed())?;
-        next.set_fragment(None);
-        (self.current, self.user) = split_user(next.as_str().parse().map_err(|_| malformed())?)?;
+        let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+        let next = self.resolved(&location).map_err(|reason| self.failed(reason))?;
+        let asked = next.to_string();
+        (self.current, self.user) =
+            split_user(next).map_err(|reason| Unanswered { reason, elsewhere: Some(without_user(&asked)) })?;
         self.left_the_host |= !is_same_or_below(&host_of(&self.current), &self.first_host);
+        self.location = Some(location);
         Ok(true)
     }
+
+    fn resolved(&self, location: &str) -> Result<Uri, ClientError> {
+        let malformed =
+            |why: &str| ClientError(format!("failed to parse Location header {location:?}: parse {location:?}: {why}"));
+        let base = Url::parse(&self.current.to_string()).map_err(|e| malformed(&e.to_string()))?;
+        let mut next = base.join(location).map_err(|e| malformed(&e.to_string()))?;
+        next.set_fragment(None);
+        next.as_str().parse().map_err(|e: uri::InvalidUri| malformed(&e.to_string()))
+    }
+
+    /// A request that failed here.
+    pub(super) fn failed(&self, reason: ClientError) -> Unanswered {
+        Unanswered { reason, elsewhere: self.location.as_ref().map(|_| self.current.to_string()) }
+    }
+
+    /// One redirect too many. Go names it as the `Location` was written.
+    pub(super) fn too_many(&self) -> Unanswered {
+        let reason = ClientError(format!("stopped after {MAX_REQUESTS} redirects"));
+        Unanswered { reason, elsewhere: self.location.as_deref().map(without_user) }
+    }
+}
+
+/// A URL as it may be shown.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("//") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}//{host}{path}")
 }
 
 fn host_of(uri: &Uri) -> String {
@@ -137,6 +167,21 @@ mod tests {
         assert!(!hops.follow(&Response::builder().status(302).body(()).unwrap()).unwrap());
         assert!(!hops.follow(&Response::builder().status(302).header("location", "").body(()).unwrap()).unwrap());
         assert!(!hops.follow(&Response::builder().status(200).header("location", "/x").body(()).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn a_failure_names_where_a_redirect_led_and_no_password() {
+        let to = |location: &str| Response::builder().status(302).header("location", location).body(()).unwrap();
+        let failed = |hops: &Hops| hops.failed(ClientError("EOF".to_owned())).elsewhere;
+        let mut hops = Hops::from("http://a.example/metrics".parse().unwrap()).unwrap();
+        assert_eq!(failed(&hops), None);
+        hops.follow(&to("//u:secret@b.example/x?y")).unwrap();
+        assert_eq!(failed(&hops).unwrap(), "http://b.example/x?y");
+        assert_eq!(hops.too_many().elsewhere.unwrap(), "//b.example/x?y");
+        let malformed = hops.follow(&to("http://[::1/")).unwrap_err();
+        assert!(malformed.to_string().starts_with("failed to parse Location header \"http://[::1/\": parse "));
+        let ftp = hops.follow(&to("ftp://u:secret@c.example/")).unwrap_err();
+        assert_eq!(ftp.elsewhere.unwrap(), "ftp://c.example/");
     }
 
     #[test]

@@ -15,9 +15,9 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use narthex_common::config::HttpClientConfig;
-use narthex_runtime::http_client::{ClientError, JobClient};
+use narthex_runtime::http_client::{JobClient, Unanswered};
 
-async fn get(config: &HttpClientConfig, url: &str) -> Result<Response<Incoming>, ClientError> {
+async fn get(config: &HttpClientConfig, url: &str) -> Result<Response<Incoming>, Unanswered> {
     JobClient::new(config)?.send(request(url)).await
 }
 

@@ -63,5 +63,6 @@ async fn a_circle_of_redirects_ends() {
     let server = Server::start(|_| redirect_to("/again")).await;
     let failure = get(&HttpClientConfig::default(), &server.url("/")).await.unwrap_err();
     assert_eq!(failure.to_string(), "stopped after 10 redirects");
-    assert_eq!(server.asked().len(), 11);
+    assert_eq!(failure.elsewhere.as_deref(), Some("/again"));
+    assert_eq!(server.asked().len(), 10);
 }
