@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
@@ -238,6 +239,7 @@ pub struct Unsharded {
     pub process: Process,
     /// Its API.
     pub url: String,
+    data: PathBuf,
 }
 
 impl Unsharded {
@@ -247,10 +249,11 @@ impl Unsharded {
     /// When it does not come up.
     pub async fn start(dir: &Path, config: &Path, release: Release) -> anyhow::Result<Self> {
         let port = free_ports(1)?;
+        let data = dir.join("unsharded");
         let mut command = Command::new(release.binary()?);
         command
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", dir.join("unsharded").display()))
+            .arg(format!("--storage.tsdb.path={}", data.display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let process = Process::start("prometheus", command, &dir.join("unsharded.log"))?;
         let url = format!("http://127.0.0.1:{port}");
@@ -260,6 +263,16 @@ impl Unsharded {
         })
         .await
         .with_context(|| process.output())?;
-        Ok(Self { process, url })
+        Ok(Self { process, url, data })
+    }
+
+    /// Ends it in order. Where its data is, for who wants to read it.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop(mut self) -> anyhow::Result<PathBuf> {
+        self.process.signal(Signal::TERM)?;
+        self.process.wait(Duration::from_secs(60))?;
+        Ok(self.data)
     }
 }

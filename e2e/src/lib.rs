@@ -6,6 +6,7 @@ pub mod loadgen;
 pub mod process;
 pub mod promql;
 pub mod shard_list;
+pub mod stored;
 pub mod targets;
 
 /// Prints a figure that a test saw, for whoever reads its output.

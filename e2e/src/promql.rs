@@ -50,7 +50,7 @@ pub async fn number(url: &str, query: &str) -> anyhow::Result<Option<f64>> {
 /// # Errors
 /// When a server does not answer, or a scrape failed.
 pub async fn scrapes(servers: &[String], instance: &str) -> anyhow::Result<Vec<i64>> {
-    let query = format!("up{{instance=\"{instance}\"}}[10m]");
+    let query = format!("up{{instance=\"{instance}\"}}[15m]");
     let mut moments = BTreeSet::new();
     for url in servers {
         let data = ask(url, "api/v1/query", &[("query", &query)]).await?;

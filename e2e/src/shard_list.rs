@@ -26,6 +26,8 @@ pub struct Shard {
     pub url: String,
     /// Its Prometheus.
     pub prometheus_url: String,
+    /// The series that the list lets it have, unless that is left to the coordinator's flags.
+    pub max_series: Option<u64>,
     settings: Settings,
     /// None while it is dead.
     sidecar: Option<Process>,
@@ -74,6 +76,7 @@ impl Shard {
             name: name.to_owned(),
             url: format!("http://127.0.0.1:{first_port}"),
             prometheus_url: format!("http://127.0.0.1:{}", first_port + 2),
+            max_series: None,
             settings,
             sidecar: None,
         };
@@ -100,14 +103,33 @@ impl Shard {
     pub async fn die(&mut self) -> anyhow::Result<()> {
         // The sidecar first: it would start its Prometheus again.
         self.sidecar.take().with_context(|| format!("{} is dead already", self.name))?.kill()?;
-        let pid_file = self.settings.store.join("prometheus.pid");
-        let pid = std::fs::read_to_string(&pid_file).with_context(|| format!("read {pid_file:?}"))?;
-        signal_process(pid.trim().parse()?, Signal::KILL)?;
+        self.signal_prometheus(Signal::KILL)?;
         let prometheus = ("127.0.0.1", self.settings.first_port + 2);
         eventually("the port of a killed Prometheus is closed", Duration::from_secs(10), || async {
             Ok(tokio::net::TcpStream::connect(prometheus).await.is_err().then_some(()))
         })
         .await
+    }
+
+    /// Sends a signal to its Prometheus, not to the sidecar.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn signal_prometheus(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid_file = self.settings.store.join("prometheus.pid");
+        let pid = std::fs::read_to_string(&pid_file).with_context(|| format!("read {pid_file:?}"))?;
+        signal_process(pid.trim().parse()?, signal)
+    }
+
+    /// Ends sidecar and Prometheus in order. Where its data is, for who wants to read it.
+    ///
+    /// # Errors
+    /// When it is dead already, or does not end.
+    pub fn stop(&mut self) -> anyhow::Result<PathBuf> {
+        let mut sidecar = self.sidecar.take().with_context(|| format!("{} is dead already", self.name))?;
+        sidecar.signal(Signal::TERM)?;
+        sidecar.wait(Duration::from_secs(60))?;
+        Ok(self.settings.store.join("data"))
     }
 
     /// Waits until its sidecar answers and says that its Prometheus is ready.
@@ -160,7 +182,10 @@ pub async fn until_up(shards: &[&Shard], targets: usize, shards_of_each: usize) 
 /// The list of some replicas' shards, as a static file has it.
 #[must_use]
 pub fn list(replicas: &[&[Shard]]) -> String {
-    let shard = |shard: &Shard| json!({ "id": shard.name, "url": shard.url });
+    let shard = |shard: &Shard| match shard.max_series {
+        Some(max_series) => json!({ "id": shard.name, "url": shard.url, "max_series": max_series }),
+        None => json!({ "id": shard.name, "url": shard.url }),
+    };
     let replica = |shards: &&[Shard]| json!({ "shards": shards.iter().map(shard).collect::<Vec<Value>>() });
     json!({ "replicas": replicas.iter().map(replica).collect::<Vec<Value>>() }).to_string()
 }

@@ -1,14 +1,15 @@
-//! A coordinator killed at any moment costs one more round: no target moves because of it, and none is lost.
+//! A coordinator killed at any moment costs one more round, however long it is gone: no target moves because of it, and
+//! none is lost.
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use narthex_e2e::{
     cluster::{Coordinator, Placement, Settings, eventually},
     process::{Release, Workdir},
-    show,
+    promql, show,
     targets::Targets,
 };
 
@@ -66,4 +67,65 @@ async fn no_target_moves_and_none_is_lost_when_the_coordinator_is_killed_in_the_
     let again = placed(&coordinator.restart().await?, TARGETS).await?;
     assert_eq!(again, after, "a restart moves nothing");
     Ok(())
+}
+
+/// How long the coordinator is gone, unless `$NARTHEX_E2E_GONE_SECONDS` says otherwise: long enough for a shard to be lost,
+/// if it were the shard.
+const GONE: Duration = Duration::from_secs(65);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_go_on_scraping_while_the_coordinator_is_gone_and_nothing_moves_when_it_is_back() -> anyhow::Result<()> {
+    let gone = std::env::var("NARTHEX_E2E_GONE_SECONDS");
+    let gone = gone.map_or(Ok(GONE), |seconds| seconds.parse().map(Duration::from_secs))?;
+    let dir = Workdir::new()?;
+    let load = Targets::start(TARGETS / 2, 300).await?;
+    let targets = load.addresses();
+    let config = dir.write(
+        "prometheus.yml",
+        &format!(
+            "global: {{scrape_interval: 2s}}\nscrape_configs:\n  - job_name: load\n    static_configs: [{{targets: {targets:?}}}]\n"
+        ),
+    )?;
+    let flags = ["--shard.max-series=1050", "--shard.failover-after=61s"];
+    let mut coordinator = Coordinator::start(Settings::new(dir.path(), &config, Release::V2_42, &flags)?).await?;
+    let before = placed(&coordinator, targets.len()).await?;
+    let (servers, assignments) = (coordinator.prometheus_urls().await?, revisions(&coordinator).await?);
+    assert_eq!(servers.len(), 2, "the test needs several shards");
+
+    let killed_at = now()?;
+    coordinator.process.kill()?;
+    tokio::time::sleep(gone).await;
+    let coordinator = coordinator.restart().await?;
+    let back_at = now()?;
+    assert_eq!(placed(&coordinator, targets.len()).await?, before, "a target moved");
+    // Whatever it had a mind to move would have begun by then.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(placed(&coordinator, targets.len()).await?, before, "a target moved later");
+    assert_eq!(revisions(&coordinator).await?, assignments, "a shard was told something");
+
+    let (mut longest, mut meanwhile) = (Duration::ZERO, 0);
+    for target in &targets {
+        let mut scrapes = promql::scrapes(&servers, target).await?;
+        longest = longest.max(promql::longest_gap(&scrapes)?);
+        scrapes.retain(|at| (killed_at..back_at).contains(at));
+        meanwhile += scrapes.len();
+    }
+    show(format!(
+        "the coordinator was gone for {} ms: {meanwhile} scrapes of {} targets meanwhile, at most {longest:?} between two",
+        back_at - killed_at,
+        targets.len()
+    ));
+    assert!(longest < Duration::from_secs(3), "a target was not scraped for {longest:?}, at an interval of 2 s");
+    Ok(())
+}
+
+/// The versions of the shards' assignments, by shard.
+async fn revisions(coordinator: &Coordinator) -> anyhow::Result<BTreeMap<String, String>> {
+    let shards = coordinator.shards().await?;
+    Ok(shards.iter().map(|shard| (shard["id"].to_string(), shard["revision"].to_string())).collect())
+}
+
+/// Milliseconds since the epoch.
+fn now() -> anyhow::Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
 }
