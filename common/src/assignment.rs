@@ -80,6 +80,10 @@ pub struct AssignmentUpdate {
     /// Targets that go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<TargetId>,
+    /// Those of [`remove`](Self::remove) that go because another shard has them now: their leaving is to stay without a
+    /// trace in the data. Of the others, Prometheus may note that they ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handed_over: Vec<TargetId>,
 }
 
 /// Why an update could not be applied.
@@ -118,6 +122,7 @@ impl Assignment {
                 .map(|(_, t)| t.clone())
                 .collect(),
             remove: self.targets.keys().filter(|id| !next.targets.contains_key(id)).copied().collect(),
+            handed_over: Vec::new(),
         }
     }
 
@@ -240,6 +245,7 @@ mod tests {
             config: Fingerprint(7),
             put: vec![forged],
             remove: vec![],
+            handed_over: vec![],
         };
         assert!(matches!(Assignment::default().updated(update), Err(UpdateRefused::WrongId { .. })));
     }

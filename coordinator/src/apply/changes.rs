@@ -7,7 +7,7 @@ use narthex_common::{
     fingerprint::Fingerprint,
     target::{Target, TargetId},
 };
-use narthex_planner::{Plan, ShardPlan, World, plan::PlannedTarget, world::Seen};
+use narthex_planner::{Plan, ReplicaPlan, ShardPlan, World, plan::PlannedTarget, world::Seen};
 
 use super::ShardChange;
 use crate::{
@@ -34,7 +34,8 @@ pub fn changes(
         for shard in &replica.shards {
             let Some(state) = tellable(shard, config) else { continue };
             let targets = plan.shards.get(&shard.address.ordinal).unwrap_or(&NOTHING);
-            if let Some(update) = update(state, targets, config, &bodies) {
+            if let Some(mut update) = update(state, targets, config, &bodies) {
+                update.handed_over = handed_over(&update.remove, state, shard, &replica.shards, plan, world);
                 changes.push(ShardChange { replica: replica.id.clone(), address: shard.address.clone(), update });
             }
         }
@@ -67,7 +68,32 @@ fn update(state: &ShardState, plan: &ShardPlan, config: Fingerprint, bodies: &Bo
     if put.is_empty() && remove.is_empty() && !outdated {
         return None;
     }
-    Some(AssignmentUpdate { base: Some(has.revision), revision: has.revision.next(), config, put, remove })
+    let revision = has.revision.next();
+    Some(AssignmentUpdate { base: Some(has.revision), revision, config, put, remove, handed_over: Vec::new() })
+}
+
+/// Those of the targets that leave a shard which go on elsewhere: another shard of the replica has them once the plan is
+/// carried out, and discovery has not ended them, as it would for all shards.
+fn handed_over(
+    leaving: &[TargetId],
+    state: &ShardState,
+    source: &ObservedShard,
+    shards: &[ObservedShard],
+    plan: &ReplicaPlan,
+    world: &World,
+) -> Vec<TargetId> {
+    let is_listed = |id: &TargetId| {
+        let job = state.assignment.targets.get(id).and_then(|held| world.jobs.get(&held.target.job));
+        world.targets.contains_key(id) || job.is_some_and(|job| !job.discovered)
+    };
+    let has = |shard: &ObservedShard, id: &TargetId| {
+        let planned = plan.shards.get(&shard.address.ordinal).unwrap_or(&NOTHING);
+        let held = shard.seen.last().is_some_and(|state| state.assignment.targets.contains_key(id));
+        planned.put.contains_key(id) || held && !planned.remove.contains(id)
+    };
+    let others: Vec<_> = shards.iter().filter(|shard| shard.address.ordinal != source.address.ordinal).collect();
+    let goes_on = |id: &&TargetId| is_listed(id) && others.iter().any(|shard| has(shard, id));
+    leaving.iter().filter(goes_on).copied().collect()
 }
 
 /// A target as a shard is to have it; none when it has it like that.

@@ -195,8 +195,10 @@ impl Told {
         let (replica, shard) = (self.replica(), &self.address().id);
         match self {
             Self::Assignment(change) => {
-                let AssignmentUpdate { revision, put, remove, .. } = &change.update;
-                info!(%replica, %shard, revision = revision.0, put = put.len(), removed = remove.len(), "assigned");
+                let AssignmentUpdate { revision, put, remove, handed_over, .. } = &change.update;
+                let (put, handed_over, removed) =
+                    (put.len(), handed_over.len(), remove.len().saturating_sub(handed_over.len()));
+                info!(%replica, %shard, revision = revision.0, put, handed_over, removed, "assigned");
             }
             Self::Reload { .. } => info!(%replica, %shard, "told to read the config again, it runs another one"),
         }

@@ -195,6 +195,23 @@ async fn a_move_tells_source_and_destination_in_one_round() {
 }
 
 #[tokio::test]
+async fn a_target_that_settled_elsewhere_is_handed_over_and_one_that_discovery_dropped_is_not() {
+    let fleet = Fleet::new(2, CONFIG);
+    let mut coordinator = Coordinator::new(&fleet, &["a", "b"]);
+    coordinator.round(&[&[("a", InTransfer), ("b", Normal)], &[("a", Normal), ("b", Normal)]]).await;
+    coordinator.discovered = listed(&["a"]);
+    let observed = coordinator.look().await;
+    let leaving = |wanted: &Wanted<'_>| {
+        let told = coordinator.changes(&observed, &plan(&observed, wanted), CONFIG);
+        told.into_iter().map(|change| (change.update.remove, change.update.handed_over)).collect::<Vec<_>>()
+    };
+    let mut both = vec![id("a"), id("b")];
+    both.sort();
+    assert_eq!(leaving(&[&[], &[("a", Normal), ("b", Normal)]]), [(both.clone(), vec![id("a")])]);
+    assert_eq!(leaving(&[&[], &[]]), [(both.clone(), vec![]), (both, vec![])], "what leaves every shard goes nowhere");
+}
+
+#[tokio::test]
 async fn a_target_of_a_job_that_is_not_discovered_yet_keeps_its_body() {
     let fleet = Fleet::new(2, CONFIG);
     Coordinator::new(&fleet, &["a", "b"]).round(&[&[("a", Normal), ("b", Normal)], &[]]).await;

@@ -136,6 +136,7 @@ impl Sidecar {
             config: report.config,
             put,
             remove,
+            handed_over: Vec::new(),
         };
         self.put_update(&update).await
     }

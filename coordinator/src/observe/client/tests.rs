@@ -30,6 +30,7 @@ fn update() -> AssignmentUpdate {
         config: Fingerprint(7),
         put: vec![],
         remove: vec![],
+        handed_over: Vec::new(),
     }
 }
 

@@ -305,6 +305,7 @@ fn a_shard_that_has_not_answered_counts_as_silent_and_as_having_what_it_was_told
         config: CONFIG,
         put: vec![assigned(target(0, 0), true), assigned(target(0, 2), false)],
         remove: vec![target(0, 1).id],
+        handed_over: Vec::new(),
     };
     let replica = ReplicaId("replica-0".into());
     let change = ShardChange { replica, address: shard.address, update };
