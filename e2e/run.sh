@@ -51,7 +51,12 @@ tests() { # NAME COMMAND ...: a step that is many tests
 }
 
 format() { step format cargo fmt --all --check; }
-lint() { step lint cargo clippy --locked --workspace --all-targets --all-features -- -D warnings; }
+lint() {
+    step lint cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+    # Built to be checked only: running them needs the nightly compiler.
+    step "lint fuzz" cargo clippy --locked --manifest-path common/fuzz/Cargo.toml \
+        --target-dir "${CARGO_TARGET_DIR:-$root/target}/fuzz" -- -D warnings
+}
 doc() { RUSTDOCFLAGS="-D warnings" step doc cargo doc --locked --workspace --no-deps --document-private-items; }
 unit() { tests unit cargo test --locked --workspace --no-fail-fast; }
 demo() { step demo examples/demo/run.sh --check; }
