@@ -15,6 +15,7 @@ pub mod load;
 pub mod relabel;
 pub mod report;
 pub mod semantics;
+pub mod series_limit;
 pub mod shard;
 pub mod target;
 pub mod time;

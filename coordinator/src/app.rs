@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use narthex_common::{config::Config, semantics::PrometheusVersion};
+use narthex_common::{config::Config, semantics::PrometheusVersion, series_limit::SeriesLimits};
 use narthex_runtime::{
     admin::{self, Readiness},
     clock,
@@ -73,11 +73,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     )?;
     let version = args.prometheus_version;
     let rules = args.rules()?;
+    let limits = args.target.limits()?;
     let config = Arc::new(load_config(&args.config_file, version)?);
     let listener = listen(&args.web_address, "--web.address").await?;
     let shutdown = Shutdown::on_signals().context("listen to signals")?;
     let local = match args.shard.kind {
-        ShardType::Local => Some(Arc::new(LocalProvider::open(local_settings(&args)?)?)),
+        ShardType::Local => Some(Arc::new(LocalProvider::open(local_settings(&args, &limits)?)?)),
         ShardType::Static => None,
     };
     let provider: Arc<dyn Provider> = match &local {
@@ -94,7 +95,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         discovered.clone(),
         known_loads,
         args.probe_concurrency.get(),
-        version,
+        (version, limits),
         &mut registry,
         shutdown.clone(),
     );
@@ -160,7 +161,7 @@ pub fn load_config(path: &std::path::Path, version: PrometheusVersion) -> anyhow
     Ok(config)
 }
 
-fn local_settings(args: &RunArgs) -> anyhow::Result<LocalSettings> {
+fn local_settings(args: &RunArgs, limits: &SeriesLimits) -> anyhow::Result<LocalSettings> {
     let absolute =
         |path: &std::path::Path| std::path::absolute(path).with_context(|| format!("find {}", path.display()));
     Ok(LocalSettings {
@@ -170,6 +171,7 @@ fn local_settings(args: &RunArgs) -> anyhow::Result<LocalSettings> {
         prometheus: args.local.prometheus.clone(),
         sidecar: args.local.sidecar.clone(),
         prometheus_args: args.local.prometheus_args.clone(),
+        limits: limits.clone(),
         log_level: args.log_level.clone(),
     })
 }

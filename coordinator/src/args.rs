@@ -3,6 +3,7 @@
 mod plan;
 mod policy;
 mod shards;
+mod targets;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -11,6 +12,7 @@ use narthex_common::{config::PromDuration, semantics::PrometheusVersion};
 
 pub use self::plan::{PlanArgs, PlanCommand, PreviewArgs, ShowPlanArgs};
 pub use self::shards::{LocalArgs, ShardArgs, ShardType};
+pub use self::targets::TargetArgs;
 
 /// Shards Prometheus by measured load.
 ///
@@ -194,6 +196,9 @@ pub struct RunArgs {
     /// Shards on this machine.
     #[command(flatten)]
     pub local: LocalArgs,
+    /// What one target may expose.
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// What is logged: error, warn, info, debug, trace, or a filter such as narthex_coordinator=debug.
     #[arg(long = "log.level", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use narthex_common::shard::ReplicaId;
+use narthex_common::{load::Series, series_limit::SeriesLimits, shard::ReplicaId};
 use narthex_coordinator::provider::{LocalProvider, LocalSettings, Provider as _, Replica};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -39,6 +39,7 @@ impl Machine {
             prometheus: Path::new(SCRIPTS).join("prometheus.sh"),
             sidecar: Some(Path::new(SCRIPTS).join("sidecar.sh")),
             prometheus_args: vec![],
+            limits: SeriesLimits::default(),
             log_level: "info".into(),
         };
         Self { dir, settings }
@@ -283,11 +284,18 @@ async fn shards_with_other_flags_are_started_anew() {
     assert!(runs(before) && machine.sidecar(0) == before, "what it logs is no reason");
 
     machine.settings.prometheus_args = vec!["--storage.tsdb.retention.time=6h".into()];
+    machine.settings.limits = SeriesLimits::new(Series(5_000), &["a=b=7".parse().unwrap()]).unwrap();
     let coordinator = machine.coordinator();
     look_until(&coordinator, |replica| replica.shards[0].problem.is_none()).await;
     assert!(!runs(before));
     let line = fs::read_to_string(format!("/proc/{}/cmdline", machine.sidecar(0))).unwrap();
-    assert!(line.contains("--prometheus.arg=--storage.tsdb.retention.time=6h"), "{line}");
+    for flag in [
+        "--prometheus.arg=--storage.tsdb.retention.time=6h",
+        "--target.max-series=5000",
+        "--target.max-series-of-job=a=b=7",
+    ] {
+        assert!(line.contains(flag), "{line}");
+    }
 }
 
 #[tokio::test]

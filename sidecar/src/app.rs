@@ -55,6 +55,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     let metrics = ShardMetrics::register(&mut registry);
     let proxy_metrics = ProxyMetrics::register(&mut registry);
+    let limits = Arc::new(args.guard.limits()?);
     let table = Arc::new(TargetTable::default());
     let (state, shard_state) = watch::channel(ShardState::default());
     let told = Told { table: Arc::clone(&table), state, metrics: metrics.clone() };
@@ -71,7 +72,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let reporter = Reporter { shard: shard_state, prometheus: seen.clone(), table: Arc::clone(&table) };
     let api = Api { shard: shard.clone(), reporter, putting: Arc::default() };
     let router = api::routes(api, prometheus.clone(), Arc::new(registry), watch::channel(Readiness::Ready).1);
-    let proxying = tokio::spawn(proxy::serve(proxy_listener, routes, table, proxy_metrics, serving.clone()));
+    let proxied = proxy::serve(proxy_listener, routes, table, proxy_metrics, limits, serving.clone());
+    let proxying = tokio::spawn(proxied);
     let answering = tokio::spawn(serve(api_listener, router, serving.clone()));
     tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));
     tokio::spawn(show(seen, metrics.clone()));

@@ -3,7 +3,11 @@
 use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use narthex_common::semantics::PrometheusVersion;
+use narthex_common::{
+    load::Series,
+    semantics::PrometheusVersion,
+    series_limit::{JobLimit, SeriesLimits, TwoLimits},
+};
 
 use crate::render::layout::DEFAULT_DIRECTORIES;
 
@@ -97,6 +101,9 @@ pub struct RunArgs {
     /// A rule on a shard sees only the shard's own series: sums are partial, absent() fires on every shard.
     #[arg(long = "rules", value_enum, default_value = "drop")]
     pub rules: Rules,
+    /// What one target may expose.
+    #[command(flatten)]
+    pub guard: GuardArgs,
     /// The Prometheus next door.
     #[command(flatten)]
     pub prometheus: PrometheusArgs,
@@ -106,6 +113,34 @@ pub struct RunArgs {
     /// How log lines look.
     #[arg(long = "log.format", value_enum, default_value = "logfmt", value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+/// What one target may expose.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Targets that explode")]
+pub struct GuardArgs {
+    /// The most series one target may expose, that is, before metric_relabel_configs: what Prometheus would have to parse;
+    /// 0 is no limit. Give the coordinator the same limit. (For series after metric_relabel_configs, a job has
+    /// sample_limit.)
+    ///
+    /// A target that exposes more is cut off: Prometheus takes nothing of the scrape, and `up` is 0. From the second
+    /// scrape on its last error says why. Its bodies are then read no further than to the limit, and it is let through
+    /// again in the first scrape in which it exposes no more than that.
+    #[arg(long = "target.max-series", default_value_t = 0, value_name = "N")]
+    pub max_series: u64,
+    /// The same for each target of one job, instead of --target.max-series; 0 is no limit. May be repeated.
+    #[arg(long = "target.max-series-of-job", value_name = "JOB=N")]
+    pub max_series_of_job: Vec<JobLimit>,
+}
+
+impl GuardArgs {
+    /// The limits.
+    ///
+    /// # Errors
+    /// When a job has two.
+    pub fn limits(&self) -> Result<SeriesLimits, TwoLimits> {
+        SeriesLimits::new(Series(self.max_series), &self.max_series_of_job)
+    }
 }
 
 /// The Prometheus next door.

@@ -93,6 +93,14 @@ impl TargetTable {
         });
     }
 
+    /// Lets a target have at most this load; one whose load nobody knows has it.
+    pub fn bound_load(&self, id: TargetId, most: Load) {
+        self.lock().change(id, |report| {
+            let known = report.load.unwrap_or(most);
+            report.load = Some(Load { exposed: known.exposed.min(most.exposed), kept: known.kept.min(most.kept) });
+        });
+    }
+
     /// The targets that changed since a cursor (all, and `true`, when the cursor is none or of another process), sorted
     /// by id, and the cursor to ask with next. When and how long a target was scraped last is no change, but is told
     /// of those that did change.

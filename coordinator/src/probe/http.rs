@@ -18,8 +18,9 @@ use narthex_common::{
     exposition::{Format, KeptSamples, SampleCounter},
     job::JobName,
     labels::SCRAPE_TIMEOUT,
-    load::Load,
+    load::{Load, Series},
     semantics::PrometheusVersion,
+    series_limit::{SeriesLimit, SeriesLimits},
     target::Target,
 };
 use narthex_runtime::http_client::JobClient;
@@ -36,6 +37,7 @@ const MAX_BODY: u64 = 1 << 30;
 /// Scrapes over HTTP.
 pub(super) struct HttpProber {
     version: PrometheusVersion,
+    limits: SeriesLimits,
     jobs: Mutex<Jobs>,
 }
 
@@ -47,9 +49,9 @@ struct Jobs {
 }
 
 impl HttpProber {
-    /// A prober that asks as a Prometheus of a version does.
-    pub(super) fn new(version: PrometheusVersion) -> Self {
-        Self { version, jobs: Mutex::default() }
+    /// A prober that asks as a Prometheus of a version does, and counts no further than shards let a target go.
+    pub(super) fn new(version: PrometheusVersion, limits: SeriesLimits) -> Self {
+        Self { version, limits, jobs: Mutex::default() }
     }
 
     /// How a job is probed; made at the first probe of the job, and tried again at every probe until it can be made.
@@ -63,7 +65,7 @@ impl HttpProber {
             return Ok(Arc::clone(ready));
         }
         let job = config.job(name).ok_or_else(|| format!("there is no job {name} any more"))?;
-        let ready = Arc::new(JobProbe::new(job, self.version)?);
+        let ready = Arc::new(JobProbe::new(job, self.version, self.limits.of(name))?);
         jobs.ready.insert(name.clone(), Arc::clone(&ready));
         Ok(ready)
     }
@@ -85,19 +87,22 @@ struct JobProbe {
     kept: Option<KeptSamples>,
     /// The body size from which on a scrape fails.
     body_limit: u64,
+    /// The series from which on its shard cuts a target off.
+    series_limit: Option<Series>,
     scrape_timeout: Duration,
     /// Whether a body of a type that Prometheus does not know fails the scrape.
     strict_content_type: bool,
 }
 
 impl JobProbe {
-    fn new(job: &ScrapeConfig, version: PrometheusVersion) -> Result<Self, String> {
+    fn new(job: &ScrapeConfig, version: PrometheusVersion, limit: Option<SeriesLimit>) -> Result<Self, String> {
         Ok(Self {
             client: JobClient::new(&job.http_client).map_err(|error| error.to_string())?,
             accept: accept_header(job, version),
             accept_encoding: if job.enable_compression { "gzip" } else { "identity" },
             kept: KeptSamples::new(job, version).map_err(|error| error.to_string())?,
             body_limit: if job.body_size_limit == 0 { MAX_BODY } else { job.body_size_limit },
+            series_limit: limit.map(|limit| limit.series),
             scrape_timeout: job.scrape_timeout.to_std(),
             strict_content_type: version.is_3_or_later() && job.fallback_scrape_protocol.is_none(),
         })
@@ -129,31 +134,38 @@ impl JobProbe {
             ));
         }
         let kept = self.kept.clone().map(|kept| (kept, target.labels.clone()));
-        let counting = Counting {
+        let mut counting = Counting {
             counter: SampleCounter::new(Format::of_content_type(&content_type), kept),
             bytes: 0,
             limit: self.body_limit,
+            series_limit: self.series_limit,
         };
-        let counted = count_body(response, counting).await?;
-        Ok(counted.counter.finish())
+        count_body(response, &mut counting).await?;
+        Ok(counting.finish())
     }
 }
 
-async fn count_body(response: Response<Incoming>, counting: Counting) -> Result<Counting, String> {
+/// Counts a body to its end, or until it has more series than it may.
+async fn count_body(response: Response<Incoming>, counting: &mut Counting) -> Result<(), String> {
     let is_gzip = text_of(response.headers(), header::CONTENT_ENCODING).eq_ignore_ascii_case("gzip");
     let mut body = response.into_body();
     if is_gzip {
-        let mut unzip = MultiGzDecoder::new(counting);
+        let mut unzip = MultiGzDecoder::new(&mut *counting);
         while let Some(piece) = next_piece(&mut body).await? {
             unzip.write_all(&piece).map_err(|error| error.to_string())?;
+            if unzip.get_ref().is_above_limit() {
+                return Ok(());
+            }
         }
-        unzip.finish().map_err(|error| error.to_string())
+        unzip.try_finish().map_err(|error| error.to_string())
     } else {
-        let mut counting = counting;
         while let Some(piece) = next_piece(&mut body).await? {
             counting.write_all(&piece).map_err(|error| error.to_string())?;
+            if counting.is_above_limit() {
+                break;
+            }
         }
-        Ok(counting)
+        Ok(())
     }
 }
 
@@ -178,6 +190,21 @@ struct Counting {
     counter: SampleCounter,
     bytes: u64,
     limit: u64,
+    series_limit: Option<Series>,
+}
+
+impl Counting {
+    fn is_above_limit(&self) -> bool {
+        self.series_limit.is_some_and(|limit| self.counter.exposed() > limit)
+    }
+
+    /// What was counted. A target that its shard would cut off is planned with as much as it may have: its shard takes
+    /// no more of it, and it stays there until it has shrunk.
+    fn finish(self) -> Load {
+        let load = self.counter.finish();
+        let most = self.series_limit.unwrap_or(Series(u64::MAX));
+        Load { exposed: load.exposed.min(most), kept: load.kept.min(most) }
+    }
 }
 
 impl Write for Counting {

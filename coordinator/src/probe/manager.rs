@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use narthex_common::{
     load::Load,
     semantics::PrometheusVersion,
+    series_limit::SeriesLimits,
     target::{Target, TargetId},
 };
 use narthex_planner::world::TargetMap;
@@ -28,17 +29,17 @@ pub struct ProbeManager;
 impl ProbeManager {
     /// Starts probing the active targets of `discovered`, except the `known` ones, whose load a shard has measured.
     /// Until these are told for the first time, nothing is probed. At most `concurrency` scrapes (at least one) run at
-    /// once. Ends at shutdown.
+    /// once. No target is found to have more series than `limits` allow. Ends at shutdown.
     #[must_use]
     pub fn start(
         discovered: watch::Receiver<Arc<Discovered>>,
         known: watch::Receiver<Measured>,
         concurrency: usize,
-        version: PrometheusVersion,
+        (version, limits): (PrometheusVersion, SeriesLimits),
         registry: &mut Registry,
         shutdown: Shutdown,
     ) -> watch::Receiver<Arc<Probed>> {
-        let prober = Arc::new(HttpProber::new(version));
+        let prober = Arc::new(HttpProber::new(version, limits));
         Self::start_with(prober, (discovered, known), concurrency, Metrics::register(registry), shutdown)
     }
 

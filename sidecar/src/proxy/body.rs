@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use narthex_common::series_limit::SeriesLimit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{measure::Measurement, running::RunningScrape};
@@ -36,7 +37,8 @@ impl PassingBody {
     pub(super) fn measured(target: Incoming, scrape: RunningScrape, measurement: Measurement) -> Self {
         let mut body = Self::unmeasured(target, scrape.give_up_at());
         body.scrape = Some((scrape, measurement));
-        body.end_if_at_end();
+        // One that is at its end already holds nothing.
+        drop(body.end_if_at_end());
         body
     }
 
@@ -45,24 +47,35 @@ impl PassingBody {
         Self { target, scrape: None, give_up: Box::pin(sleep_until(give_up_at)) }
     }
 
-    fn passed(&mut self, frame: &Frame<Bytes>) {
-        if let (Some((scrape, measurement)), Some(piece)) = (&mut self.scrape, frame.data_ref()) {
-            scrape.passed(piece.len());
-            measurement.feed(piece);
-        }
+    /// A piece is on its way; not any more if with it there are too many series.
+    fn passed(&mut self, frame: &Frame<Bytes>) -> Result<(), BrokenOff> {
+        let (Some((scrape, measurement)), Some(piece)) = (&mut self.scrape, frame.data_ref()) else { return Ok(()) };
+        scrape.passed(piece.len());
+        measurement.feed(piece);
+        let exceeded = scrape.exceeded_by(measurement.exposed());
+        exceeded.map_or(Ok(()), |limit| Err(self.cut_off(limit)))
     }
 
     /// A body of known length is not asked for more once it is complete, so its end has to be looked for.
-    fn end_if_at_end(&mut self) {
-        if self.target.is_end_stream() {
-            self.end();
-        }
+    fn end_if_at_end(&mut self) -> Result<(), BrokenOff> {
+        if self.target.is_end_stream() { self.end() } else { Ok(()) }
     }
 
-    fn end(&mut self) {
-        if let Some((scrape, measurement)) = self.scrape.take() {
-            scrape.forwarded(measurement.finish());
+    fn end(&mut self) -> Result<(), BrokenOff> {
+        let Some((scrape, measurement)) = self.scrape.take() else { return Ok(()) };
+        let measured = measurement.finish();
+        // Some of a compressed body is counted only now. Prometheus has not seen the end of it yet.
+        if let Ok(load) = &measured
+            && let Some(limit) = scrape.exceeded_by(load.exposed)
+        {
+            return Err(BrokenOff(scrape.cut_off(limit)));
         }
+        scrape.forwarded(measured);
+        Ok(())
+    }
+
+    fn cut_off(&mut self, limit: SeriesLimit) -> BrokenOff {
+        BrokenOff(self.scrape.take().map(|(scrape, _)| scrape.cut_off(limit)).unwrap_or_default())
     }
 
     fn break_off(&mut self, reason: String) -> BrokenOff {
@@ -81,15 +94,11 @@ impl Body for PassingBody {
         let this = self.get_mut();
         match Pin::new(&mut this.target).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.passed(&frame);
-                this.end_if_at_end();
-                Poll::Ready(Some(Ok(frame)))
+                let passed = this.passed(&frame).and_then(|()| this.end_if_at_end());
+                Poll::Ready(Some(passed.map(|()| frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.break_off(as_go_says_it(&error))))),
-            Poll::Ready(None) => {
-                this.end();
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) => Poll::Ready(this.end().err().map(Err)),
             Poll::Pending => {
                 std::task::ready!(this.give_up.as_mut().poll(cx));
                 Poll::Ready(Some(Err(this.break_off("context deadline exceeded".into()))))
@@ -117,7 +126,7 @@ impl Drop for PassingBody {
 }
 
 /// Why reading a body failed, in the words Prometheus has for it.
-fn as_go_says_it(error: &hyper::Error) -> String {
+pub(super) fn as_go_says_it(error: &hyper::Error) -> String {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut innermost = error.to_string();
     while let Some(error) = cause {

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty, Full};
 use hyper::{body::Incoming, ext::ReasonPhrase};
-use narthex_runtime::http_client::Unanswered;
+use narthex_common::series_limit::{SeriesLimit, SeriesLimits};
+use narthex_runtime::http_client::{ClientError, JobClient, Unanswered};
 use tokio::sync::watch;
 
 use super::{
     body::PassingBody,
+    guard::{self, Looked},
     metrics::{Outcome, ProxyMetrics},
     refusal::Refusal,
     routes::{Route, Routes},
@@ -24,6 +26,7 @@ pub(super) struct Forwarder {
     pub(super) routes: watch::Receiver<Arc<Routes>>,
     pub(super) table: Arc<TargetTable>,
     pub(super) metrics: ProxyMetrics,
+    pub(super) limits: Arc<SeriesLimits>,
 }
 
 type Answer = Response<Either<PassingBody, Full<Bytes>>>;
@@ -53,7 +56,8 @@ impl Forwarder {
     }
 
     async fn forward(self, route: Route, mut headers: HeaderMap) -> Answer {
-        let scrape = RunningScrape::start(&route, &headers, self.table, self.metrics);
+        let limit = self.limits.of(&route.job.name);
+        let scrape = RunningScrape::start(&route, &headers, limit, self.table, self.metrics);
         let client = match &route.job.client {
             Ok(client) => client,
             Err(reason) => return without_answer(scrape, reason, None),
@@ -62,12 +66,57 @@ impl Forwarder {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = route.uri;
         *request.headers_mut() = headers;
-        match tokio::time::timeout_at(scrape.give_up_at(), client.send(request)).await {
-            Ok(Ok(answer)) => pass_on(scrape, answer),
-            Ok(Err(Unanswered { reason, elsewhere })) => without_answer(scrape, &reason.to_string(), elsewhere),
-            Err(_) => without_answer(scrape, "context deadline exceeded", None),
+        match scrape.guarded_by() {
+            None => match ask(client, &scrape, request).await {
+                Ok(answer) => pass_on(scrape, answer),
+                Err(none) => unanswered(scrape, none),
+            },
+            Some(limit) => answer_guarded(scrape, client, request, limit).await,
         }
     }
+}
+
+/// The target's answer, or why there is none.
+async fn ask(
+    client: &JobClient,
+    scrape: &RunningScrape,
+    request: Request<Empty<Bytes>>,
+) -> Result<Response<Incoming>, Unanswered> {
+    let answer = tokio::time::timeout_at(scrape.give_up_at(), client.send(request)).await;
+    answer.unwrap_or_else(|_| Err(ClientError("context deadline exceeded".to_owned()).into()))
+}
+
+/// Looks at what a guarded target exposes, and asks again for what may go on.
+async fn answer_guarded(
+    mut scrape: RunningScrape,
+    client: &JobClient,
+    request: Request<Empty<Bytes>>,
+    limit: SeriesLimit,
+) -> Answer {
+    let guarded = |reason: &str| Refusal::guarded(reason).into_response().map(Either::Right);
+    let answer = match ask(client, &scrape, request.clone()).await {
+        Ok(answer) if answer.status() != StatusCode::OK => return pass_on(scrape, answer),
+        Ok(answer) => answer,
+        Err(none) => return unanswered(scrape, none),
+    };
+    let counting = scrape.count(answer.headers());
+    match guard::look(answer.into_body(), counting, limit, scrape.give_up_at()).await {
+        Looked::TooMany => return guarded(&scrape.cut_off(limit)),
+        Looked::BrokenOff(reason) => {
+            scrape.broke_off(reason.clone());
+            return guarded(&reason);
+        }
+        Looked::Shrunk if !scrape.has_time_to_ask_again() => return guarded(&scrape.shrunk_too_late()),
+        Looked::Shrunk => {}
+    }
+    match ask(client, &scrape, request).await {
+        Ok(answer) => pass_on(scrape, answer),
+        Err(none) => unanswered(scrape, none),
+    }
+}
+
+fn unanswered(scrape: RunningScrape, Unanswered { reason, elsewhere }: Unanswered) -> Answer {
+    without_answer(scrape, &reason.to_string(), elsewhere)
 }
 
 /// `elsewhere` is where a redirect led.

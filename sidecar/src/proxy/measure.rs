@@ -81,6 +81,16 @@ impl Measurement {
         }
     }
 
+    /// Series seen so far, before relabeling.
+    pub(super) fn exposed(&self) -> Series {
+        self.copy.counter().samples.as_ref().map(SampleCounter::exposed).unwrap_or_default()
+    }
+
+    /// Whether the rest of the body is not counted.
+    pub(super) const fn has_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
     /// Whether the body is larger than the job allows: Prometheus stops reading there.
     pub(super) fn is_too_large(&self) -> bool {
         self.body_size_limit > 0 && self.copy.counter().bytes >= self.body_size_limit

@@ -19,6 +19,8 @@ pub(super) enum Outcome {
     NoAnswer,
     /// The target's answer broke off, and so did the one to Prometheus.
     BrokenOff,
+    /// The target exposed more series than it may, and nothing of that was taken.
+    CutOff,
     /// Prometheus went away before the end.
     Cancelled,
     /// Not forwarded: no credentials, or no target of this shard.
@@ -26,8 +28,15 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 6] =
-        [Self::Forwarded, Self::OtherStatus, Self::NoAnswer, Self::BrokenOff, Self::Cancelled, Self::Refused];
+    const ALL: [Self; 7] = [
+        Self::Forwarded,
+        Self::OtherStatus,
+        Self::NoAnswer,
+        Self::BrokenOff,
+        Self::CutOff,
+        Self::Cancelled,
+        Self::Refused,
+    ];
 }
 
 impl EncodeLabelValue for Outcome {
@@ -37,6 +46,7 @@ impl EncodeLabelValue for Outcome {
             Self::OtherStatus => "other_status",
             Self::NoAnswer => "no_answer",
             Self::BrokenOff => "broken_off",
+            Self::CutOff => "cut_off",
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
         })
@@ -54,6 +64,7 @@ pub struct ProxyMetrics {
     requests: Family<ByOutcome, Counter>,
     bytes: Counter,
     in_flight: Gauge,
+    guarded: Gauge,
 }
 
 /// One scrape on its way, as long as it lives.
@@ -79,7 +90,17 @@ impl ProxyMetrics {
             metrics.bytes.clone(),
         );
         registry.register("narthex_sidecar_proxy_in_flight", "Scrapes on their way", metrics.in_flight.clone());
+        registry.register(
+            "narthex_sidecar_guarded_targets",
+            "Targets that are cut off because they expose more series than --target.max-series allows",
+            metrics.guarded.clone(),
+        );
         metrics
+    }
+
+    /// Counts guarded targets.
+    pub(super) const fn guarded(&self) -> &Gauge {
+        &self.guarded
     }
 
     pub(super) fn ended(&self, outcome: Outcome) {

@@ -15,6 +15,7 @@ mod body;
 mod content_type;
 mod credentials;
 mod forward;
+mod guard;
 mod kept;
 mod measure;
 mod metrics;
@@ -26,6 +27,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use narthex_common::series_limit::SeriesLimits;
 use narthex_runtime::shutdown::Shutdown;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -53,15 +55,18 @@ const LAST_SCRAPES: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted, which is mostly for want of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Answers the scrapes of a Prometheus until the process is to end.
+/// Answers the scrapes of a Prometheus until the process is to end. A target that exposes more than `limits` allow is
+/// cut off until it has shrunk.
 pub async fn serve(
     listener: TcpListener,
     routes: watch::Receiver<Arc<Routes>>,
     table: Arc<TargetTable>,
     metrics: ProxyMetrics,
+    limits: Arc<SeriesLimits>,
     shutdown: Shutdown,
 ) {
-    let forwarder = Forwarder { routes, table, metrics };
+    warn_of_limits_for_nobody(&limits, &routes.borrow());
+    let forwarder = Forwarder { routes, table, metrics, limits };
     let mut connections = JoinSet::new();
     let mut ending = std::pin::pin!(shutdown.clone().wait());
     loop {
@@ -83,6 +88,13 @@ pub async fn serve(
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(LAST_SCRAPES, all_ended).await.is_err() {
         warn!("scrapes on their way did not end in time; breaking them off");
+    }
+}
+
+/// A limit for a job that is not there is most likely a misspelt one.
+fn warn_of_limits_for_nobody(limits: &SeriesLimits, routes: &Routes) {
+    for job in limits.jobs().filter(|job| !routes.has_job(job)) {
+        warn!(%job, "no such job in the config; its limit (flag --target.max-series-of-job) holds for nothing");
     }
 }
 

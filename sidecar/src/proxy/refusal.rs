@@ -54,6 +54,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_GATEWAY, reason)
     }
 
+    /// The target is guarded, or was until now, for this reason.
+    pub(super) fn guarded(reason: &str) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, reason)
+    }
+
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::from(format!("{}\n", self.reason)));
         *response.status_mut() = self.status;

@@ -8,10 +8,15 @@ use std::{
 
 use http::{HeaderMap, StatusCode, Uri};
 use hyper::ext::ReasonPhrase;
-use narthex_common::{load::Load, time::Timestamp};
+use narthex_common::{
+    load::{Load, Series},
+    series_limit::SeriesLimit,
+    time::Timestamp,
+};
 use narthex_runtime::clock;
 
 use super::{
+    guard::exceeds,
     measure::Measurement,
     metrics::{InFlight, Outcome, ProxyMetrics},
     routes::{JobRoute, Route, TargetRoute},
@@ -41,6 +46,8 @@ pub(super) struct RunningScrape {
     timeout: Duration,
     /// Whether the target has answered: Prometheus words a timeout differently then.
     answered: bool,
+    /// The most series it may bring.
+    limit: Option<SeriesLimit>,
     /// Whether metric relabeling is tried on its samples.
     relabeled: bool,
     ended: bool,
@@ -48,7 +55,13 @@ pub(super) struct RunningScrape {
 }
 
 impl RunningScrape {
-    pub(super) fn start(route: &Route, headers: &HeaderMap, table: Arc<TargetTable>, metrics: ProxyMetrics) -> Self {
+    pub(super) fn start(
+        route: &Route,
+        headers: &HeaderMap,
+        limit: Option<SeriesLimit>,
+        table: Arc<TargetTable>,
+        metrics: ProxyMetrics,
+    ) -> Self {
         let asked = headers.get(TIMEOUT_HEADER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
         let timeout = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Self {
@@ -60,6 +73,7 @@ impl RunningScrape {
             started: Instant::now(),
             timeout: timeout.unwrap_or(route.job.scrape_timeout),
             answered: false,
+            limit,
             relabeled: false,
             ended: false,
             _in_flight: metrics.in_flight(),
@@ -83,13 +97,55 @@ impl RunningScrape {
         Measurement::new(headers, &self.job, kept)
     }
 
+    /// The limit that a target must prove to be below before its body is passed on.
+    pub(super) fn guarded_by(&self) -> Option<SeriesLimit> {
+        self.limit.filter(|_| self.target.guard.is_on())
+    }
+
+    /// A guarded target has answered with 200: its body is to be counted, no more.
+    pub(super) fn count(&mut self, headers: &HeaderMap) -> Measurement {
+        self.answered = true;
+        Measurement::new(headers, &self.job, None)
+    }
+
+    /// Whether there is time to ask the target again for what took so long.
+    pub(super) fn has_time_to_ask_again(&self) -> bool {
+        self.started.elapsed() < self.timeout / 2
+    }
+
+    /// The limit, if so many series are above it.
+    pub(super) fn exceeded_by(&self, exposed: Series) -> Option<SeriesLimit> {
+        self.limit.filter(|limit| exceeds(*limit, exposed))
+    }
+
     /// Bytes of the body went through.
     pub(super) fn passed(&self, bytes: usize) {
         self.metrics.passed(bytes);
     }
 
+    /// The target exposes more series than it may. Says so, for Prometheus.
+    pub(super) fn cut_off(mut self, limit: SeriesLimit) -> String {
+        self.target.guard.turn_on(self.metrics.guarded());
+        // Once it is let through again it is at most that large. With a larger load, or with none, so that it is probed,
+        // the coordinator would find it too large for its shard.
+        self.table.bound_load(self.target.id, Load { exposed: limit.series, kept: limit.series });
+        let reason = limit.to_string();
+        self.record(Outcome::CutOff, Err(reason.clone()));
+        reason
+    }
+
+    /// A guarded target has shrunk, so late that this scrape cannot bring its series any more. Says so, for Prometheus.
+    pub(super) fn shrunk_too_late(mut self) -> String {
+        self.target.guard.turn_off();
+        let reason = "target was cut off, and exposes few enough series again; there is no time left in this scrape to \
+                      pass them on, the next one will";
+        self.record(Outcome::CutOff, Err(reason.to_owned()));
+        reason.to_owned()
+    }
+
     /// The whole answer went through.
     pub(super) fn forwarded(mut self, measured: Result<Load, String>) {
+        self.target.guard.turn_off();
         let outcome = measured.map(|load| self.load(load));
         self.record(Outcome::Forwarded, outcome.map(Some));
     }

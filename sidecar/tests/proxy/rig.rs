@@ -18,6 +18,7 @@ use narthex_common::{
     labels::Labels,
     report::{Health, TargetReport},
     semantics::PrometheusVersion,
+    series_limit::SeriesLimits,
     target::{Target, TargetId},
 };
 use narthex_runtime::shutdown::{Shutdown, ShutdownTrigger};
@@ -130,6 +131,16 @@ impl Proxy {
     }
 
     pub(crate) async fn start_for(fields: &str, urls: &[String], version: PrometheusVersion) -> Self {
+        Self::start_limited(fields, urls, version, SeriesLimits::default()).await
+    }
+
+    /// One that cuts off targets above a limit.
+    pub(crate) async fn start_limited(
+        fields: &str,
+        urls: &[String],
+        version: PrometheusVersion,
+        limits: SeriesLimits,
+    ) -> Self {
         let targets = urls.iter().enumerate().map(|(i, url)| {
             let labels: Labels = [("job", JOB.to_owned()), ("instance", i.to_string())].into_iter().collect();
             let target = Target::new(JOB.into(), labels, url.clone());
@@ -149,7 +160,8 @@ impl Proxy {
         let (running, shutdown) = Shutdown::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = tokio::spawn(proxy::serve(listener, published, Arc::clone(&table), metrics, shutdown));
+        let serving = proxy::serve(listener, published, Arc::clone(&table), metrics, Arc::new(limits), shutdown);
+        let served = tokio::spawn(serving);
         Self { address, table, registry, job_id, urls, _routes: routes, running, served }
     }
 

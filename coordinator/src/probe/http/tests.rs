@@ -37,12 +37,17 @@ const BODY: &str = "# TYPE a counter\na_total{x=\"1\"} 1\na_total{x=\"2\"} 2\nde
 
 /// Probes one URL by a job with the given extra settings.
 async fn probe(url: &str, settings: &str, version: PrometheusVersion) -> Result<Load, String> {
+    probe_limited(url, settings, version, 0).await
+}
+
+/// The same, where targets of the job may have so many series.
+async fn probe_limited(url: &str, settings: &str, version: PrometheusVersion, most: u64) -> Result<Load, String> {
     install_tls_provider();
     let yaml = format!("scrape_configs:\n- job_name: j\n{settings}");
     let config = Arc::new(Config::load(Path::new("/prometheus.yml"), &OneFile(&yaml), version).unwrap());
     let labels: Labels = [(ADDRESS, "h:1"), (SCRAPE_TIMEOUT, "800ms"), ("team", "x")].into_iter().collect();
     let target = Arc::new(Target::new("j".into(), labels, url.to_owned()));
-    HttpProber::new(version).probe(&config, target).await
+    HttpProber::new(version, SeriesLimits::new(Series(most), &[]).unwrap()).probe(&config, target).await
 }
 
 async fn server(response: ResponseTemplate) -> MockServer {
@@ -63,6 +68,27 @@ fn gzip(body: &str) -> Vec<u8> {
     let mut zip = GzEncoder::new(Vec::new(), Compression::fast());
     zip.write_all(body.as_bytes()).unwrap();
     zip.finish().unwrap()
+}
+
+#[rstest]
+#[case::as_it_is(3, load(3, 2))]
+#[case::cut_off(2, load(2, 2))]
+#[case::cut_off_early(1, load(1, 1))]
+#[tokio::test]
+async fn a_target_that_its_shard_would_cut_off_is_planned_with_what_it_may_have(
+    #[case] most: u64,
+    #[case] expected: Load,
+    #[values(false, true)] zipped: bool,
+) {
+    let plain = || text(BODY);
+    let server = server(if zipped {
+        plain().set_body_raw(gzip(BODY), "text/plain").insert_header("content-encoding", "gzip")
+    } else {
+        plain()
+    })
+    .await;
+    let rules = "  metric_relabel_configs: [{source_labels: [__name__], regex: debug_.*, action: drop}]\n";
+    assert_eq!(probe_limited(&server.uri(), rules, PrometheusVersion::V3_5, most).await, Ok(expected));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use narthex_common::series_limit::SeriesLimits;
 
 use super::{LocalSettings, data_dir::ShardFolder, ports::Ports, process::Mark};
 
@@ -20,6 +21,7 @@ pub(super) struct Launch {
     prometheus: PathBuf,
     config_file: PathBuf,
     prometheus_args: Vec<String>,
+    limits: SeriesLimits,
     log_level: String,
     target_directories: u32,
 }
@@ -44,8 +46,9 @@ impl Launch {
         let config_file = std::path::absolute(&settings.config_file)
             .with_context(|| format!("find {} (flag --config.file)", settings.config_file.display()))?;
         let (prometheus_args, log_level) = (settings.prometheus_args.clone(), settings.log_level.clone());
+        let limits = settings.limits.clone();
         let target_directories = target_directories(inotify_instances());
-        Ok(Self { sidecar, prometheus, config_file, prometheus_args, log_level, target_directories })
+        Ok(Self { sidecar, prometheus, config_file, prometheus_args, limits, log_level, target_directories })
     }
 
     /// The arguments of one shard's sidecar.
@@ -65,6 +68,7 @@ impl Launch {
             format!("--target-directories={}", self.target_directories).into(),
             format!("--log.level={}", self.log_level).into(),
         ];
+        arguments.extend(self.limits.as_arguments().into_iter().map(OsString::from));
         arguments.extend(self.prometheus_args.iter().map(|flag| format!("--prometheus.arg={flag}").into()));
         arguments
     }

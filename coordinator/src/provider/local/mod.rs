@@ -34,7 +34,7 @@ use std::{
 
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
-use narthex_common::shard::ReplicaId;
+use narthex_common::{series_limit::SeriesLimits, shard::ReplicaId};
 use tracing::warn;
 
 use self::shards::Shards;
@@ -61,6 +61,8 @@ pub struct LocalSettings {
     pub sidecar: Option<PathBuf>,
     /// What their Prometheus gets besides: `--shard.local.prometheus-arg`.
     pub prometheus_args: Vec<String>,
+    /// What one of their targets may expose: `--target.max-series`.
+    pub limits: SeriesLimits,
     /// What their sidecars log: `--log.level`.
     pub log_level: String,
 }

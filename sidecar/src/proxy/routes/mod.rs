@@ -26,6 +26,7 @@ use tracing::warn;
 use super::{
     address::{Address, Scheme, without_scheme_mark},
     credentials::{self, Token},
+    guard::TargetGuard,
     kept::KeptMemory,
     refusal::Refusal,
 };
@@ -89,6 +90,7 @@ pub(super) struct TargetRoute {
     pub(super) labels: Labels,
     pub(super) scheme: Scheme,
     memory: Mutex<KeptMemory>,
+    pub(super) guard: Arc<TargetGuard>,
 }
 
 /// Where one request goes.
@@ -134,6 +136,11 @@ impl Routes {
         self
     }
 
+    /// Whether the config has a job.
+    pub(super) fn has_job(&self, name: &JobName) -> bool {
+        self.jobs.values().any(|job| job.job.name == *name)
+    }
+
     /// Where a request goes, or why it goes nowhere.
     pub(super) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Route, Refusal> {
         let (Some(authority), Some(asked)) = (uri.authority(), uri.path_and_query()) else {
@@ -160,7 +167,7 @@ impl JobTargets {
     fn new(job: &ScrapeConfig, targets: &[&Target], version: PrometheusVersion, previous: Option<&Self>) -> Self {
         let route = Arc::new(JobRoute::new(job, version, previous.map(|p| p.job.as_ref())));
         // What is remembered of kept samples is worth nothing under other rules.
-        let previous = previous.filter(|p| p.job.metric_rules == route.metric_rules);
+        let same_rules = previous.is_some_and(|p| p.job.metric_rules == route.metric_rules);
         let mut by_address: HashMap<Address, Homonyms> = HashMap::new();
         for target in targets {
             let Some((address, scheme)) = Address::of_target(&target.url) else {
@@ -168,7 +175,11 @@ impl JobTargets {
                 continue;
             };
             let known = previous.and_then(|p| p.targets.get(&address)?.of(scheme).with_id(target.id));
-            let route = known.unwrap_or_else(|| Arc::new(TargetRoute::new(target, scheme)));
+            let route = match known {
+                Some(known) if same_rules => known,
+                Some(known) => Arc::new(TargetRoute::new(target, scheme, Arc::clone(&known.guard))),
+                None => Arc::new(TargetRoute::new(target, scheme, Arc::default())),
+            };
             by_address.entry(address).or_default().of_mut(scheme).targets.push(route);
         }
         Self { job: route, targets: by_address }
@@ -256,8 +267,8 @@ fn kept_samples(job: &ScrapeConfig, version: PrometheusVersion) -> Option<KeptSa
 }
 
 impl TargetRoute {
-    fn new(target: &Target, scheme: Scheme) -> Self {
-        Self { id: target.id, labels: target.labels.clone(), scheme, memory: Mutex::default() }
+    fn new(target: &Target, scheme: Scheme, guard: Arc<TargetGuard>) -> Self {
+        Self { id: target.id, labels: target.labels.clone(), scheme, memory: Mutex::default(), guard }
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, KeptMemory> {

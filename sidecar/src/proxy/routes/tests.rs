@@ -11,6 +11,7 @@ use narthex_common::{
     assignment::{AssignedTarget, TargetState},
     config::Files,
 };
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::*;
 
@@ -95,6 +96,21 @@ fn what_is_remembered_of_a_target_outlives_a_new_assignment_but_not_new_metric_r
     let target = |routes: &Routes| find(routes, "a", "http://host/m").map(|route| route.target).unwrap();
     assert!(Arc::ptr_eq(&target(&first), &target(&second)));
     assert!(!Arc::ptr_eq(&target(&second), &target(&third)));
+}
+
+#[test]
+fn a_guarded_target_stays_guarded_under_other_metric_rules_and_no_longer_when_it_has_left() {
+    let count = Gauge::default();
+    let first = routes(PLAIN, &[("a", "http://host/m")], None);
+    find(&first, "a", "http://host/m").unwrap().target.guard.turn_on(&count);
+    let rules = "scrape_configs: [{job_name: a, metric_relabel_configs: [{action: drop, regex: x}]}, {job_name: b}]";
+    let second = routes(rules, &[("a", "http://host/m")], Some(&first));
+    drop(first);
+    assert!(find(&second, "a", "http://host/m").unwrap().target.guard.is_on());
+    assert_eq!(count.get(), 1);
+    let third = routes(rules, &[], Some(&second));
+    drop(second);
+    assert_eq!(count.get(), 0, "{}", third.jobs.len());
 }
 
 #[test]
