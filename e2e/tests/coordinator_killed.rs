@@ -80,10 +80,11 @@ async fn shards_go_on_scraping_while_the_coordinator_is_gone_and_nothing_moves_w
     let dir = Workdir::new()?;
     let load = Targets::start(TARGETS / 2, 300).await?;
     let targets = load.addresses();
+    // As often as a busy machine can.
     let config = dir.write(
         "prometheus.yml",
         &format!(
-            "global: {{scrape_interval: 2s}}\nscrape_configs:\n  - job_name: load\n    static_configs: [{{targets: {targets:?}}}]\n"
+            "global: {{scrape_interval: 5s, scrape_timeout: 5s}}\nscrape_configs:\n  - job_name: load\n    static_configs: [{{targets: {targets:?}}}]\n"
         ),
     )?;
     let flags = ["--shard.max-series=1050", "--shard.failover-after=61s"];
@@ -115,7 +116,7 @@ async fn shards_go_on_scraping_while_the_coordinator_is_gone_and_nothing_moves_w
         back_at - killed_at,
         targets.len()
     ));
-    assert!(longest < Duration::from_secs(3), "a target was not scraped for {longest:?}, at an interval of 2 s");
+    assert!(longest < Duration::from_secs(8), "a target was not scraped for {longest:?}, at an interval of 5 s");
     Ok(())
 }
 
