@@ -17,6 +17,8 @@ use crate::process::Release;
 pub struct Moments {
     /// A sample.
     pub samples: Vec<i64>,
+    /// One of these whose value is 0: of `up`, a scrape that failed.
+    pub zeros: Vec<i64>,
     /// A staleness marker.
     pub stale: Vec<i64>,
 }
@@ -24,21 +26,21 @@ pub struct Moments {
 /// Series by their labels, as `promtool` writes them.
 pub type Stored = BTreeMap<String, Moments>;
 
-/// Two neighbouring samples of a series between which there should have been another.
+/// What is wrong with a series, and when: in milliseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hole<'a> {
+pub struct Flaw<'a> {
     /// The labels of the series.
     pub series: &'a str,
-    /// The sample before, in milliseconds since the epoch.
+    /// The last moment before it.
     pub after: i64,
-    /// The sample behind it.
+    /// The first moment behind it.
     pub before: i64,
 }
 
-impl Hole<'_> {
-    /// Whether something happened while this hole was open.
+impl Flaw<'_> {
+    /// Whether two of them were there at the same time.
     #[must_use]
-    pub const fn overlaps(&self, other: &Hole<'_>) -> bool {
+    pub const fn overlaps(&self, other: &Flaw<'_>) -> bool {
         self.after < other.before && other.after < self.before
     }
 }
@@ -67,7 +69,14 @@ pub fn read(data: &Path, until: i64) -> anyhow::Result<Stored> {
             stored.insert(series.to_owned(), Moments::default());
         }
         let moments = stored.get_mut(series).context("it was just put in")?;
-        if value == "NaN" { &mut moments.stale } else { &mut moments.samples }.push(at);
+        match value {
+            "NaN" => moments.stale.push(at),
+            "0" => {
+                moments.zeros.push(at);
+                moments.samples.push(at);
+            }
+            _ => moments.samples.push(at),
+        }
     }
     let status = dump.wait()?;
     if !status.success() {
@@ -90,10 +99,11 @@ pub fn merged(servers: &[&Stored]) -> Stored {
     for (series, moments) in servers.iter().copied().flatten() {
         let merged = all.entry(series.clone()).or_default();
         merged.samples.extend(&moments.samples);
+        merged.zeros.extend(&moments.zeros);
         merged.stale.extend(&moments.stale);
     }
     for moments in all.values_mut() {
-        for some in [&mut moments.samples, &mut moments.stale] {
+        for some in [&mut moments.samples, &mut moments.zeros, &mut moments.stale] {
             some.sort_unstable();
             some.dedup();
         }
@@ -113,14 +123,36 @@ pub fn longest_distance(stored: &Stored, span: (i64, i64)) -> Duration {
 /// Where a scrape is missing: neighbouring samples that are more than one interval and a half apart. Scrapes are that
 /// late only when one was left out.
 #[must_use]
-pub fn holes(stored: &Stored, interval: Duration) -> Vec<Hole<'_>> {
-    let longest = i64::try_from((interval * 3 / 2).as_millis()).unwrap_or(i64::MAX);
+pub fn holes(stored: &Stored, interval: Duration) -> Vec<Flaw<'_>> {
+    let longest = milliseconds(interval * 3 / 2);
     let mut holes = Vec::new();
     for (series, moments) in stored {
         let missing = moments.samples.windows(2).filter(|pair| pair[1] - pair[0] > longest);
-        holes.extend(missing.map(|pair| Hole { series, after: pair[0], before: pair[1] }));
+        holes.extend(missing.map(|pair| Flaw { series, after: pair[0], before: pair[1] }));
     }
     holes
+}
+
+/// The scrapes that failed.
+#[must_use]
+pub fn failed_scrapes(stored: &Stored, interval: Duration) -> Vec<Flaw<'_>> {
+    let up = stored.iter().filter(|(series, _)| series.starts_with(r#"{__name__="up","#));
+    up.flat_map(|(series, moments)| moments.zeros.iter().map(move |at| around(series, *at, interval))).collect()
+}
+
+/// The staleness markers.
+#[must_use]
+pub fn stale_markers(stored: &Stored, interval: Duration) -> Vec<Flaw<'_>> {
+    let all = stored.iter();
+    all.flat_map(|(series, moments)| moments.stale.iter().map(move |at| around(series, *at, interval))).collect()
+}
+
+fn around(series: &str, at: i64, interval: Duration) -> Flaw<'_> {
+    Flaw { series, after: at - milliseconds(interval), before: at + milliseconds(interval) }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -135,7 +167,7 @@ mod tests {
     }
 
     fn of(samples: &[i64]) -> Stored {
-        Stored::from([("up".to_owned(), Moments { samples: samples.to_vec(), stale: Vec::new() })])
+        Stored::from([("up".to_owned(), Moments { samples: samples.to_vec(), ..Moments::default() })])
     }
 
     #[test]
@@ -145,7 +177,7 @@ mod tests {
         let missing = of(&[0, 2000, 6100]);
         assert_eq!(holes(&merged(&[&one, &other]), interval), []);
         assert_eq!(longest_distance(&merged(&[&one, &other]), (0, 8100)), Duration::from_millis(2100));
-        assert_eq!(holes(&missing, interval), [Hole { series: "up", after: 2000, before: 6100 }]);
+        assert_eq!(holes(&missing, interval), [Flaw { series: "up", after: 2000, before: 6100 }]);
         assert_eq!(longest_distance(&missing, (0, 2000)), interval);
     }
 }
