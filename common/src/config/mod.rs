@@ -7,12 +7,14 @@ mod fields;
 mod global;
 mod go_url;
 pub mod http_client;
+mod http_client_file;
 mod load;
 mod other_sections;
 mod paths;
 mod resolve;
 pub mod scrape;
 mod values_fingerprint;
+pub mod web;
 pub mod yaml;
 
 use std::{
@@ -24,6 +26,7 @@ use std::{
 pub use duration::PromDuration;
 pub use http_client::HttpClientConfig;
 pub use scrape::{ScrapeConfig, SdConfig};
+pub use web::WebConfig;
 
 use crate::{fingerprint::Fingerprint, job::JobName, semantics::PrometheusVersion};
 
