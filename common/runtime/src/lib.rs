@@ -1,5 +1,5 @@
 //! What every Narthex binary shares at its edge: admin endpoints, readiness, shutdown, telemetry, the clock, files on
-//! disk, and the HTTP client that a job's settings ask for.
+//! disk, the HTTP client that a job's settings ask for, and the protected web server.
 
 pub mod admin;
 pub mod clock;
@@ -8,3 +8,4 @@ pub mod http_client;
 pub mod listen;
 pub mod shutdown;
 pub mod telemetry;
+pub mod web;

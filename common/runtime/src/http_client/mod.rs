@@ -32,6 +32,7 @@ use hyper_util::{
 };
 use narthex_common::config::{HttpClientConfig, http_client::Auth};
 
+pub(crate) use self::trust::is_an_authority;
 use self::{
     credentials::Credentials,
     dial::Connector,

@@ -90,7 +90,7 @@ impl ServerCertVerifier for GoTrust {
 
 /// Whether a certificate was refused because it calls itself an authority. rustls hands this one through as WebPKI's
 /// own error, which has no type here; a test guards its name.
-fn is_an_authority(why: &CertificateError) -> bool {
+pub(crate) fn is_an_authority(why: &CertificateError) -> bool {
     if let CertificateError::Other(webpki) = why { webpki.to_string() == "CaUsedAsEndEntity" } else { false }
 }
 

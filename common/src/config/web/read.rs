@@ -111,7 +111,7 @@ fn check_hash(hash: &str) -> Result<(), &'static str> {
         return Err("crypto/bcrypt: hashedSecret too short to be a bcrypted password (see `htpasswd -nBC 10 USER`)");
     }
     let after_version = match bytes {
-        [b'$', b'2', b'$', rest @ ..] | [b'$', b'2', b'a' | b'b' | b'x' | b'y', b'$', rest @ ..] => rest,
+        [b'$', b'2', b'a' | b'b' | b'x' | b'y', b'$', rest @ ..] => rest,
         [b'$', ..] => return Err("crypto/bcrypt: unknown version, expected $2a$, $2b$ or $2y$"),
         _ => return Err("crypto/bcrypt: bcrypt hashes must start with '$'"),
     };
