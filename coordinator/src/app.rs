@@ -12,9 +12,10 @@ use narthex_runtime::{
     listen::listen,
     shutdown::Shutdown,
     telemetry,
+    web::{self, Web},
 };
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
+use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::{
@@ -33,6 +34,9 @@ use crate::{
 
 /// How long one sidecar may take to answer within a round.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What whoever reaches an API without protection can do.
+const ANYBODY_CAN: &str = "read every target and plan, with previews keep a core busy, and reload the config";
 
 /// Runs the command that was asked for.
 pub async fn main(cli: Cli) -> ExitCode {
@@ -87,6 +91,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     };
 
     let mut registry = Registry::default();
+    let web = Web::start(&args.web, &mut registry, shutdown.clone())?;
+    web.warn_unless_protected(listener.local_addr()?, ANYBODY_CAN);
     let metrics = RoundMetrics::register(&mut registry);
     let (discovery, discovered) =
         DiscoveryManager::start(Arc::clone(&config), version, &mut registry, shutdown.clone());
@@ -107,7 +113,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let client: Arc<dyn ShardClient> = Arc::new(HttpShardClient::new()?);
     let api = status::router(ApiState::new(snapshot, config_file, Arc::clone(&client)))
         .merge(admin::routes(Arc::new(registry), ready));
-    let server = tokio::spawn(serve(listener, api, shutdown.clone()));
+    let server = tokio::spawn(web::serve(listener, api, web, shutdown.clone()));
     info!(address = %args.web_address, jobs = config.jobs.len(), "the coordinator is up");
 
     let observer = Observer::new(Arc::clone(&client), SHARD_TIMEOUT);
@@ -147,7 +153,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         info!("stopping the local shards (--shard.local.stop-with-coordinator)");
         local.shutdown_all().await?;
     }
-    server.await.context("the web server ended abnormally")?
+    server.await.context("the web server ended abnormally")
 }
 
 /// Reads and checks a config.
@@ -202,8 +208,4 @@ async fn first_answers(
 
 fn silent_jobs(discovered: &Discovered) -> Vec<String> {
     discovered.jobs.iter().filter(|(_, found)| !found.discovered).map(|(job, _)| job.to_string()).collect()
-}
-
-async fn serve(listener: TcpListener, api: axum::Router, shutdown: Shutdown) -> anyhow::Result<()> {
-    axum::serve(listener, api).with_graceful_shutdown(shutdown.wait()).await.context("serve the API")
 }

@@ -9,6 +9,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use narthex_common::{config::PromDuration, semantics::PrometheusVersion};
+use narthex_runtime::web::WebArgs;
 
 pub use self::plan::{PlanArgs, PlanCommand, PreviewArgs, ShowPlanArgs};
 pub use self::shards::{LocalArgs, ShardArgs, ShardType};
@@ -199,6 +200,9 @@ pub struct RunArgs {
     /// What one target may expose.
     #[command(flatten)]
     pub target: TargetArgs,
+    /// Who may use the API.
+    #[command(flatten)]
+    pub web: WebArgs,
     /// What is logged: error, warn, info, debug, trace, or a filter such as narthex_coordinator=debug.
     #[arg(long = "log.level", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,

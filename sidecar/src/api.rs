@@ -1,6 +1,6 @@
 //! The API port: report and assignment for the coordinator, reload, health and metrics; all else goes to Prometheus.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -10,6 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use http_body::Body as _;
+use http_body_util::LengthLimitError;
 use narthex_common::{
     api::{Answer, ErrorType, RELOAD, SHARD_ASSIGNMENT, SHARD_REPORT},
     assignment::{Assignment, AssignmentUpdate, Revision, UpdateRefused},
@@ -31,6 +33,11 @@ use crate::{
 const MAX_ASSIGNMENT: usize = 256 << 20;
 /// How long an update may take to arrive. The coordinator, which waits less, tries again in its next round.
 const PUT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An update that is none that a coordinator would send.
+#[derive(Debug, thiserror::Error)]
+#[error("it is larger than {} MiB", MAX_ASSIGNMENT >> 20)]
+struct TooLarge;
 
 /// What the API answers from.
 #[derive(Clone)]
@@ -85,8 +92,9 @@ async fn put_assignment(State(api): State<Api>, request: Request) -> Response {
         match tokio::time::timeout(PUT_TIMEOUT, read_update(request)).await {
             Ok(Ok(update)) => update,
             Ok(Err(error)) => {
-                let error = format!("read the assignment update: {error:#}");
-                return failed(StatusCode::BAD_REQUEST, ErrorType::BadData, error);
+                let is_too_large = error.is::<TooLarge>();
+                let status = if is_too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+                return failed(status, ErrorType::BadData, format!("read the assignment update: {error:#}"));
             }
             Err(_elapsed) => {
                 let error = format!("the assignment update did not come within {PUT_TIMEOUT:?}");
@@ -110,7 +118,14 @@ async fn put_assignment(State(api): State<Api>, request: Request) -> Response {
 }
 
 async fn read_update(request: Request) -> anyhow::Result<AssignmentUpdate> {
-    let body = to_bytes(request.into_body(), MAX_ASSIGNMENT).await?;
+    // One that says beforehand that it is too large is not read at all.
+    if request.body().size_hint().lower() > MAX_ASSIGNMENT as u64 {
+        return Err(TooLarge.into());
+    }
+    let body = match to_bytes(request.into_body(), MAX_ASSIGNMENT).await {
+        Err(error) if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) => return Err(TooLarge.into()),
+        read => read?,
+    };
     // Off the threads that serve scrapes: a large update takes seconds to parse.
     Ok(tokio::task::spawn_blocking(move || serde_json::from_slice(&body)).await??)
 }

@@ -7,10 +7,14 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use narthex_common::semantics::PrometheusVersion;
-use narthex_runtime::{admin::Readiness, listen::listen, shutdown::Shutdown};
+use narthex_runtime::{
+    admin::Readiness,
+    listen::listen,
+    shutdown::Shutdown,
+    web::{self, Web},
+};
 use prometheus_client::registry::Registry;
 use tokio::{
-    net::TcpListener,
     process::Command,
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -36,6 +40,8 @@ use crate::{
 
 /// How long a Prometheus that may or may not be there is asked for its version before the start.
 const ASK_VERSION: Duration = Duration::from_secs(2);
+/// What whoever reaches an API without protection can do.
+const ANYBODY_CAN: &str = "change what this shard scrapes, read its data and reload its Prometheus";
 /// How long requests may take to end once the sidecar is to end.
 const END: Duration = Duration::from_secs(5);
 
@@ -53,6 +59,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let version = find_version(&args.prometheus, &prometheus).await?;
 
     let mut registry = Registry::default();
+    let web = Web::start(&args.web, &mut registry, shutdown.clone())?;
+    web.warn_unless_protected(api_listener.local_addr()?, ANYBODY_CAN);
     let metrics = ShardMetrics::register(&mut registry);
     let proxy_metrics = ProxyMetrics::register(&mut registry);
     let limits = Arc::new(args.guard.limits()?);
@@ -74,7 +82,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let router = api::routes(api, prometheus.clone(), Arc::new(registry), watch::channel(Readiness::Ready).1);
     let proxied = proxy::serve(proxy_listener, routes, table, proxy_metrics, limits, serving.clone());
     let proxying = tokio::spawn(proxied);
-    let answering = tokio::spawn(serve(api_listener, router, serving.clone()));
+    let answering = tokio::spawn(web::serve(api_listener, router, web, serving.clone()));
     tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));
     tokio::spawn(show(seen, metrics.clone()));
     reload_on_sighup(shard.clone())?;
@@ -159,12 +167,6 @@ async fn find_version(args: &PrometheusArgs, prometheus: &HttpPrometheus) -> any
         tracing::warn!(program = %program.display(), "version unknown; the running Prometheus will be asked");
     }
     Ok(version)
-}
-
-async fn serve(listener: TcpListener, router: axum::Router, shutdown: Shutdown) {
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(shutdown.wait()).await {
-        tracing::error!(%error, "the API has ended");
-    }
 }
 
 async fn show(mut seen: watch::Receiver<PrometheusSeen>, metrics: ShardMetrics) {

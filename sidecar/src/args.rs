@@ -8,6 +8,7 @@ use narthex_common::{
     semantics::PrometheusVersion,
     series_limit::{JobLimit, SeriesLimits, TwoLimits},
 };
+use narthex_runtime::web::WebArgs;
 
 use crate::render::layout::DEFAULT_DIRECTORIES;
 
@@ -107,6 +108,9 @@ pub struct RunArgs {
     /// The Prometheus next door.
     #[command(flatten)]
     pub prometheus: PrometheusArgs,
+    /// Who may use the API.
+    #[command(flatten)]
+    pub web: WebArgs,
     /// What is logged: error, warn, info, debug, trace, or a filter such as narthex_sidecar=debug.
     #[arg(long = "log.level", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,

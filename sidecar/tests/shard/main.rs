@@ -4,5 +4,6 @@
 #![expect(clippy::print_stderr, reason = "notes for whoever runs the tests")]
 
 mod process;
+mod protected;
 mod with_prometheus;
 mod without_prometheus;

@@ -14,9 +14,9 @@ pub struct WebArgs {
     /// everything but /-/healthy and /-/ready is for those who have them, /metrics and what is passed on to Prometheus
     /// included.
     #[arg(long = "web.config.file", value_name = "FILE")]
-    pub config_file: Option<PathBuf>,
+    pub web_config_file: Option<PathBuf>,
     /// A file with a token that lets in whoever sends it as `Authorization: Bearer TOKEN`. It is looked at every second.
     /// With users in --web.config.file besides, either will do.
     #[arg(long = "web.token-file", value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    pub web_token_file: Option<PathBuf>,
 }

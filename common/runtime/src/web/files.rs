@@ -70,7 +70,7 @@ impl Web {
         let first = Protection::read(args)?;
         metrics.in_force(first.is_authenticated(), first.tls.is_some());
         let (publish, protection) = watch::channel(Arc::new(first));
-        let has_files = args.config_file.is_some() || args.token_file.is_some();
+        let has_files = args.web_config_file.is_some() || args.web_token_file.is_some();
         if has_files {
             tokio::spawn(look(args.clone(), publish, metrics.clone(), shutdown));
         }
@@ -86,23 +86,10 @@ impl Web {
         Self::start(&WebArgs::default(), &mut Registry::default(), never)
     }
 
-    /// Warns when whoever reaches an address can do something, unless only this machine reaches it.
+    /// Warns when others than this machine reach an address, and it is not protected from them.
     pub fn warn_unless_protected(&self, listening: SocketAddr, anybody_can: &str) {
-        let protection = self.protection.borrow();
-        if protection.is_authenticated() {
-            if protection.tls.is_none() && !listening.ip().is_loopback() {
-                warn!(
-                    %listening,
-                    "the API asks for credentials but is not spoken over TLS: who can read the network can read them; \
-                     set tls_server_config in --web.config.file"
-                );
-            }
-        } else if !listening.ip().is_loopback() {
-            warn!(
-                %listening,
-                "the API is not protected: whoever reaches it can {anybody_can}; set users or client certificates in \
-                 --web.config.file, or --web.token-file, or listen on 127.0.0.1"
-            );
+        if let Some(warning) = self.protection.borrow().warning(listening, anybody_can) {
+            warn!(%listening, "{warning}");
         }
     }
 }
@@ -115,7 +102,7 @@ impl Protection {
     }
 
     fn new(read: Files, config: WebConfig, args: &WebArgs) -> anyhow::Result<Self> {
-        let in_config = || args.config_file.as_ref().map_or_else(String::new, |file| file.display().to_string());
+        let in_config = || args.web_config_file.as_ref().map_or_else(String::new, |file| file.display().to_string());
         let tls = match (&config.tls, &read.tls) {
             (Some(settings), Some(material)) => {
                 Some(Arc::new(tls::server_config(settings, material, config.http2).with_context(in_config)?))
@@ -128,7 +115,7 @@ impl Protection {
                 anyhow::anyhow!("{}: basic_auth_users: user {user:?}: it is no bcrypt hash", in_config())
             })?;
         }
-        let token = match (&read.token, &args.token_file) {
+        let token = match (&read.token, &args.web_token_file) {
             (Some(text), Some(file)) => {
                 Some(Token::read(text).with_context(|| format!("{} (flag --web.token-file)", file.display()))?)
             }
@@ -138,6 +125,22 @@ impl Protection {
         let headers: Vec<(HeaderName, HeaderValue)> =
             config.headers.iter().map(header).collect::<anyhow::Result<_>>().with_context(in_config)?;
         Ok(Self { tls, headers: headers.into_iter().collect(), token, config, read })
+    }
+
+    /// What somebody should know who listens there. What only this machine reaches needs no warning.
+    fn warning(&self, listening: SocketAddr, anybody_can: &str) -> Option<String> {
+        if listening.ip().is_loopback() {
+            return None;
+        }
+        if !self.is_authenticated() {
+            return Some(format!(
+                "the API is not protected: whoever reaches it can {anybody_can}; set users or client certificates in \
+                 --web.config.file, or --web.token-file, or listen on 127.0.0.1"
+            ));
+        }
+        let readable = "the API asks for credentials but does not speak TLS: who can listen to the network learns them; \
+                        set tls_server_config in --web.config.file";
+        self.tls.is_none().then(|| readable.to_owned())
     }
 
     /// Whether a password or a token is asked for.
@@ -155,7 +158,7 @@ impl Protection {
 impl Files {
     /// Reads every file that the flags name, and those that they name.
     fn read(args: &WebArgs) -> anyhow::Result<(Self, WebConfig)> {
-        let path = args.config_file.as_deref();
+        let path = args.web_config_file.as_deref();
         let text = path.map(|path| {
             fs::read_to_string(path).with_context(|| format!("read {} (flag --web.config.file)", path.display()))
         });
@@ -163,7 +166,7 @@ impl Files {
         let config = WebConfig::read(path.unwrap_or_else(|| "".as_ref()), &text)?;
         let tls = config.tls.as_ref().map(TlsMaterial::read).transpose();
         let tls = tls.with_context(|| path.map_or_else(String::new, |path| path.display().to_string()))?;
-        let token = args.token_file.as_ref().map(|path| {
+        let token = args.web_token_file.as_ref().map(|path| {
             fs::read_to_string(path).with_context(|| format!("read {} (flag --web.token-file)", path.display()))
         });
         Ok((Self { config: text, tls, token: token.transpose()? }, config))
@@ -214,4 +217,27 @@ async fn look(args: WebArgs, publish: watch::Sender<Arc<Protection>>, metrics: W
 fn changed(known: &Protection, args: &WebArgs) -> anyhow::Result<Option<Protection>> {
     let (files, config) = Files::read(args)?;
     if files == known.read { Ok(None) } else { Protection::new(files, config, args).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_for_others_without_protection_is_warned_of_what_they_can_do() {
+        let warning = |token: Option<&str>, listening: &str| {
+            let token = token.map(|text| Token::read(text).unwrap());
+            let config = WebConfig::read("web.yml".as_ref(), "").unwrap();
+            let protection = Protection { tls: None, headers: HeaderMap::new(), token, config, read: Files::default() };
+            protection.warning(listening.parse().unwrap(), "do harm")
+        };
+        for loopback in ["127.0.0.1:80", "[::1]:80", "127.0.0.2:80"] {
+            assert_eq!(warning(None, loopback), None);
+        }
+        for others in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
+            let unprotected = warning(None, others).unwrap();
+            assert!(unprotected.contains("can do harm; set users") && unprotected.contains("--web.token-file"));
+            assert!(warning(Some("s3cret"), others).unwrap().contains("does not speak TLS"));
+        }
+    }
 }

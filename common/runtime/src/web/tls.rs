@@ -86,14 +86,14 @@ pub(super) fn server_config(
         let cert = shown(&settings.cert, "cert", "cert_file");
         format!("use {cert} with {}", shown(&settings.key, "key", "key_file"))
     };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => anyhow!("tls: private key does not match public key"),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the others are said in rustls' own words")]
-            other => anyhow!(other),
-        })
-        .with_context(pair)?;
+    let in_our_words = |error| {
+        if matches!(error, rustls::Error::InconsistentKeys(_)) {
+            anyhow!("tls: private key does not match public key")
+        } else {
+            anyhow!(error)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(in_our_words).with_context(pair)?;
     config.ignore_client_order = settings.prefer_server_cipher_suites;
     config.alpn_protocols = if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
     Ok(config)

@@ -85,7 +85,7 @@ async fn nothing_is_served_with_files_that_are_wrong_at_the_start() {
         refused("", "hunter 2"),
         "DIR/token (flag --web.token-file): a token is one word of visible ASCII characters"
     );
-    let missing = WebArgs { config_file: Some("/nowhere/web.yml".into()), token_file: None };
+    let missing = WebArgs { web_config_file: Some("/nowhere/web.yml".into()), web_token_file: None };
     let error = format!("{:#}", Web::start(&missing, &mut Registry::default(), shutdown).err().unwrap());
     assert_eq!(error, format!("read /nowhere/web.yml (flag --web.config.file): {no_file}"));
 }

@@ -26,7 +26,7 @@ use super::{
     serve::{LIMITS, serve_within},
 };
 use crate::{
-    http_client::{ClientError, JobClient},
+    http_client::JobClient,
     shutdown::{Shutdown, ShutdownTrigger},
 };
 
@@ -82,10 +82,10 @@ impl Scene {
         JobClient::new(&HttpClientConfig::read_file(&self.dir.path().join("client.yml"), settings).unwrap()).unwrap()
     }
 
-    async fn get(&self, client: &JobClient, scheme: &str, path: &str) -> Result<(StatusCode, String), ClientError> {
+    async fn get(&self, client: &JobClient, scheme: &str, path: &str) -> Result<(StatusCode, String), String> {
         let uri: Uri = format!("{scheme}://{}{path}", self.address).parse().unwrap();
         let request = Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
-        let answer = client.send(request).await?;
+        let answer = client.send(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
         Ok((status, text(answer).await))
     }
@@ -127,8 +127,8 @@ fn args(dir: &Path, web_config: &str, token: &str) -> WebArgs {
         path
     };
     WebArgs {
-        config_file: Some(file("web.yml", web_config)),
-        token_file: (!token.is_empty()).then(|| file("token", token)),
+        web_config_file: Some(file("web.yml", web_config)),
+        web_token_file: (!token.is_empty()).then(|| file("token", token)),
     }
 }
 

@@ -19,7 +19,7 @@ impl Scene {
         match self.get(&self.client(client), "https", "/x").await {
             Ok((StatusCode::OK, text)) => Ok(text),
             Ok((status, text)) => Err(format!("{status}: {text}")),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error),
         }
     }
 }
