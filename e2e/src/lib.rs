@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod loadgen;
 pub mod process;
 pub mod promql;
+pub mod scripted;
 pub mod shard_list;
 pub mod stored;
 pub mod targets;

@@ -41,11 +41,21 @@ struct Settings {
     config: PathBuf,
     release: Release,
     first_port: u16,
+    /// What starts the sidecar, instead of the test itself.
+    behind: Vec<String>,
 }
 
 impl Settings {
     fn command(&self) -> anyhow::Result<Command> {
-        let mut command = Command::new(narthex("narthex-sidecar")?);
+        let sidecar = narthex("narthex-sidecar")?;
+        let mut command = match self.behind.as_slice() {
+            [] => Command::new(sidecar),
+            [program, args @ ..] => {
+                let mut command = Command::new(program);
+                command.args(args).arg(sidecar);
+                command
+            }
+        };
         command
             .arg(format!("--config.file={}", self.config.display()))
             .arg(format!("--store.path={}", self.store.display()))
@@ -64,6 +74,20 @@ impl Shard {
     /// # Errors
     /// When it cannot be started.
     pub fn start(dir: &Path, name: &str, config: &Path, release: Release) -> anyhow::Result<Self> {
+        Self::start_behind(&[], dir, name, config, release)
+    }
+
+    /// Starts a shard whose sidecar is started by a program that is told how, and becomes it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_behind(
+        behind: &[&str],
+        dir: &Path,
+        name: &str,
+        config: &Path,
+        release: Release,
+    ) -> anyhow::Result<Self> {
         let first_port = free_ports(3)?;
         let settings = Settings {
             store: dir.join(name),
@@ -71,6 +95,7 @@ impl Shard {
             config: config.to_owned(),
             release,
             first_port,
+            behind: behind.iter().map(|&word| word.to_owned()).collect(),
         };
         let mut shard = Self {
             name: name.to_owned(),
@@ -102,7 +127,7 @@ impl Shard {
     /// When it is dead already, or does not die.
     pub async fn die(&mut self) -> anyhow::Result<()> {
         // The sidecar first: it would start its Prometheus again.
-        self.sidecar.take().with_context(|| format!("{} is dead already", self.name))?.kill()?;
+        self.kill_sidecar()?;
         self.signal_prometheus(Signal::KILL)?;
         let prometheus = ("127.0.0.1", self.settings.first_port + 2);
         eventually("the port of a killed Prometheus is closed", Duration::from_secs(10), || async {
@@ -116,9 +141,7 @@ impl Shard {
     /// # Errors
     /// When it has none.
     pub fn signal_prometheus(&self, signal: Signal) -> anyhow::Result<()> {
-        let pid_file = self.settings.store.join("prometheus.pid");
-        let pid = std::fs::read_to_string(&pid_file).with_context(|| format!("read {pid_file:?}"))?;
-        signal_process(pid.trim().parse()?, signal)
+        signal_process(self.prometheus_id()?, signal)
     }
 
     /// Ends sidecar and Prometheus in order. Where its data is, for who wants to read it.
@@ -130,6 +153,55 @@ impl Shard {
         sidecar.signal(Signal::TERM)?;
         sidecar.wait(Duration::from_secs(60))?;
         Ok(self.settings.store.join("data"))
+    }
+
+    /// What its sidecar has printed.
+    #[must_use]
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.settings.log).unwrap_or_default()
+    }
+
+    /// The process id of its sidecar.
+    ///
+    /// # Errors
+    /// When it is dead.
+    pub fn sidecar_id(&self) -> anyhow::Result<u32> {
+        Ok(self.sidecar.as_ref().with_context(|| format!("{} is dead", self.name))?.id())
+    }
+
+    /// The most memory that its sidecar has used since it was started, in bytes.
+    ///
+    /// # Errors
+    /// When it is dead.
+    pub fn most_memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.sidecar_id()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the peak of its memory")?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kibibytes * 1024)
+    }
+
+    /// `kill -9` to the sidecar alone. Its Prometheus goes on.
+    ///
+    /// # Errors
+    /// When it is dead already.
+    pub fn kill_sidecar(&mut self) -> anyhow::Result<()> {
+        self.sidecar.take().with_context(|| format!("{} is dead already", self.name))?.kill()
+    }
+
+    /// The process id of its Prometheus.
+    ///
+    /// # Errors
+    /// When its sidecar has started none.
+    pub fn prometheus_id(&self) -> anyhow::Result<u32> {
+        let pid_file = self.settings.store.join("prometheus.pid");
+        let pid = std::fs::read_to_string(&pid_file).with_context(|| format!("read {pid_file:?}"))?;
+        pid.trim().parse().with_context(|| format!("read {pid_file:?}"))
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn store(&self) -> &Path {
+        &self.settings.store
     }
 
     /// Waits until its sidecar answers and says that its Prometheus is ready.

@@ -21,7 +21,9 @@ pub enum LogFormat {
 /// When the filter is malformed, or logging was started before.
 pub fn init(level: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = filter(level)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written, because the disk of the log is full, is lost; to complain of that on the same
+    // standard error would be a panic of whoever logs.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     let started = match format {
         LogFormat::Logfmt => lines.with_ansi(io::stderr().is_terminal()).compact().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),

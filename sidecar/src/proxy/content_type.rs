@@ -26,9 +26,31 @@ fn read(announced: &str, fallback: Option<&str>, version: PrometheusVersion) -> 
         None if announced.is_empty() => Err("non-compliant scrape target sending blank Content-Type and no \
              fallback_scrape_protocol specified for target"
             .into()),
+        None if malformed(&media_type).is_some() => Err(format!(
+            "cannot parse Content-Type {announced:?} and no fallback_scrape_protocol for target\n{}",
+            malformed(&media_type).unwrap_or_default()
+        )),
         None => Err(format!(
             "received unsupported Content-Type {announced:?} and no fallback_scrape_protocol specified for target"
         )),
+    }
+}
+
+/// What Go's `mime.ParseMediaType` finds wrong with a media type.
+fn malformed(media_type: &str) -> Option<&'static str> {
+    let is_token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
+    };
+    let (kind, subtype) = match media_type.split_once('/') {
+        Some((kind, subtype)) => (kind, Some(subtype)),
+        None => (media_type, None),
+    };
+    match subtype {
+        _ if kind.is_empty() => Some("mime: no media type"),
+        _ if !is_token(kind) => Some("mime: expected slash after first token"),
+        Some("") => Some("mime: expected token after slash"),
+        Some(subtype) if !is_token(subtype) => Some("mime: unexpected content after media subtype"),
+        Some(_) | None => None,
     }
 }
 
@@ -60,6 +82,19 @@ mod tests {
         );
         assert_eq!(read("", Some("OpenMetricsText1.0.0"), V3).unwrap(), "application/openmetrics-text");
         assert_eq!(read("text/html", Some("PrometheusText0.0.4"), V3).unwrap(), "text/plain");
+    }
+
+    #[test]
+    fn a_type_that_is_none_is_named_as_go_does() {
+        let refused = |announced: &str| read(announced, None, V3).unwrap_err();
+        assert_eq!(
+            refused(";;;="),
+            "cannot parse Content-Type \";;;=\" and no fallback_scrape_protocol for target\nmime: no media type"
+        );
+        assert!(refused("text/").ends_with("\nmime: expected token after slash"));
+        assert!(refused("text html").ends_with("\nmime: expected slash after first token"));
+        assert!(refused("text/x y").ends_with("\nmime: unexpected content after media subtype"));
+        assert!(refused("text").starts_with("received unsupported Content-Type \"text\""));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection, proxy::Tunnel},
     rt::TokioIo,
 };
+use rustix::io::Errno;
 use tokio::net::{TcpStream, lookup_host};
 use tower::Service;
 
@@ -144,12 +145,19 @@ async fn open_one_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError>
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
             Err(e) => {
-                first_failure
-                    .get_or_insert_with(|| DialError(format!("dial tcp {address}: connect: {}", failure::words(&e))));
+                first_failure.get_or_insert_with(|| {
+                    DialError(format!("dial tcp {address}: {}: {}", step(&e), failure::words(&e)))
+                });
             }
         }
     }
     Err(first_failure.unwrap_or_else(|| DialError("dial tcp: missing address".to_owned())))
+}
+
+/// Which step of opening a connection failed.
+fn step(failure: &io::Error) -> &'static str {
+    let no_descriptor = [Errno::MFILE, Errno::NFILE].map(Some).contains(&Errno::from_io_error(failure));
+    if no_descriptor { "socket" } else { "connect" }
 }
 
 /// An open connection, and whether a proxy reads the requests on it (they then carry the whole URL).

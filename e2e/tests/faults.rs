@@ -1,0 +1,159 @@
+//! Faulty targets: a shard says of each what an unsharded Prometheus says that asks it itself, fails it at the same time
+//! as that one, and loses nothing of the others.
+
+#[path = "faults/expected.rs"]
+mod expected;
+#[path = "faults/faulty.rs"]
+mod faulty;
+#[path = "faults/targets.rs"]
+mod targets;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context as _, bail, ensure};
+use narthex_e2e::{
+    cluster::{Coordinator, Settings, Unsharded, eventually},
+    process::{Release, Workdir},
+    promql,
+    shard_list::{Shard, list},
+    show,
+};
+use serde_json::Value;
+
+use crate::{
+    expected::comparable,
+    targets::{Expected, INTERVAL_SECONDS, TIMEOUT_SECONDS, Targets},
+};
+
+/// How much memory a sidecar may have used at most, with a hundred faulty targets at once, some of which never stop
+/// talking.
+const MOST_MEMORY: u64 = 128 << 20;
+/// A timeout strikes no earlier, but for the time in which a scrape gets going: the sidecar's clock starts a little later.
+const EARLY: f64 = 0.25;
+/// Nor much later, even on a busy machine.
+const LATE: f64 = 1.5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_fails_faulty_targets_as_prometheus_2_42_does() -> anyhow::Result<()> {
+    compare(Release::V2_42).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_fails_faulty_targets_as_prometheus_3_5_does() -> anyhow::Result<()> {
+    compare(Release::V3_5).await
+}
+
+async fn compare(release: Release) -> anyhow::Result<()> {
+    let dir = Workdir::new()?;
+    let targets = Targets::start(dir.path()).await?;
+    let config = dir.write("prometheus.yml", &targets.config())?;
+    let unsharded = Unsharded::start(dir.path(), &config, release).await?;
+    let shards = [Shard::start(dir.path(), "shard-0", &config, release)?];
+    let shard_list = dir.write("shards.yaml", &list(&[&shards]))?;
+    let settings = Settings::new(dir.path(), &config, release, &[])?.with_shard_list(shard_list);
+    let coordinator = Coordinator::start(settings).await?;
+    let [shard] = &shards;
+
+    let expected = targets.expected(release);
+    let agree = async || {
+        let directly = seen(&unsharded.url).await?;
+        let by_shard = seen(&shard.prometheus_url).await?;
+        let reported = seen(&coordinator.url).await?;
+        let mut wrong = Vec::new();
+        for one in &expected {
+            differs("Prometheus", one, &one.directly, directly.get(one.name), &mut wrong);
+            differs("the shard", one, &one.by_shard, by_shard.get(one.name), &mut wrong);
+            differs("the coordinator", one, &one.reported, reported.get(one.name), &mut wrong);
+        }
+        ensure!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+        same_series(&unsharded.url, &shard.prometheus_url).await?;
+        Ok(Some(()))
+    };
+    let first = "everybody says of every target what is expected";
+    eventually(first, Duration::from_secs(60), &agree).await.with_context(|| shard.output())?;
+    // It stays so: also when connections are used again, and after what a scrape may have left behind.
+    tokio::time::sleep(Duration::from_secs_f64(3.0 * INTERVAL_SECONDS)).await;
+    eventually("everybody still says it", Duration::from_secs(20), &agree).await.with_context(|| shard.output())?;
+
+    // Neighbours of those that fail, in each job: every scrape of theirs went well, and none was left out.
+    let mut scrapes = 0;
+    for neighbour in ["good", "limited-good", "tls-good"] {
+        let one = expected.iter().find(|one| one.name == neighbour).context("a good neighbour")?;
+        let moments = promql::scrapes(std::slice::from_ref(&shard.prometheus_url), &one.address).await?;
+        let gap = promql::longest_gap(&moments)?.as_secs_f64();
+        ensure!(gap < INTERVAL_SECONDS * 1.1, "{neighbour} was not scraped for {gap} s");
+        scrapes += moments.len();
+    }
+    let memory = shard.most_memory()?;
+    ensure!(memory < MOST_MEMORY, "the sidecar has used {memory} bytes");
+    show(format!(
+        "{}: {} targets are seen as without a shard; {scrapes} scrapes of their good neighbours all went well; the \
+         sidecar has used {} MiB at most",
+        release.version(),
+        expected.len(),
+        memory >> 20
+    ));
+    Ok(())
+}
+
+/// A target as `/api/v1/targets` shows it.
+struct Seen {
+    is_up: bool,
+    last_error: String,
+    seconds: f64,
+}
+
+async fn seen(url: &str) -> anyhow::Result<BTreeMap<String, Seen>> {
+    let data = promql::ask(url, "api/v1/targets", &[("state", "active")]).await?;
+    let targets = data["activeTargets"].as_array().context("a list of targets")?;
+    let one = |target: &Value| {
+        if target["health"] == "unknown" {
+            return None;
+        }
+        let seen = Seen {
+            is_up: target["health"] == "up",
+            last_error: comparable(target["lastError"].as_str()?),
+            seconds: target["lastScrapeDuration"].as_f64()?,
+        };
+        Some((target["labels"]["fault"].as_str()?.to_owned(), seen))
+    };
+    Ok(targets.iter().filter_map(one).collect())
+}
+
+fn differs(who: &str, target: &Expected, expected: &str, seen: Option<&Seen>, wrong: &mut Vec<String>) {
+    let name = target.name;
+    let Some(seen) = seen else {
+        wrong.push(format!("{name}: {who} has not scraped it"));
+        return;
+    };
+    if seen.last_error != expected {
+        wrong.push(format!("{name}: {who} says\n    {:?}, not\n    {expected:?}", seen.last_error));
+    }
+    if seen.is_up != expected.is_empty() {
+        wrong.push(format!("{name}: {who} says it is up: {}", seen.is_up));
+    }
+    let struck = expected.ends_with("context deadline exceeded");
+    if struck && !(TIMEOUT_SECONDS - EARLY..TIMEOUT_SECONDS + LATE).contains(&seen.seconds) {
+        wrong.push(format!("{name}: {who} gave up after {} s", seen.seconds));
+    }
+}
+
+/// That both hold the same series of each target, and have taken the same number of samples from it.
+async fn same_series(unsharded: &str, shard: &str) -> anyhow::Result<()> {
+    for query in [
+        "up",
+        "scrape_samples_scraped",
+        "scrape_samples_post_metric_relabeling",
+        "count by (fault, __name__) ({fault!=\"\"})",
+    ] {
+        let (expected, seen) = (promql::instant(unsharded, query).await?, promql::instant(shard, query).await?);
+        for (labels, value) in &expected {
+            let other = seen.get(labels);
+            if other != Some(value) {
+                bail!("{query}: {labels:?} is {value} without a shard and {other:?} on it");
+            }
+        }
+        ensure!(expected.len() == seen.len(), "{query}: {} series, {} on the shard", expected.len(), seen.len());
+    }
+    Ok(())
+}
