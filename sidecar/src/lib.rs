@@ -9,6 +9,7 @@ pub mod base_config;
 mod hop_by_hop;
 pub mod inotify;
 pub mod job_ids;
+pub mod leaving;
 pub mod metrics;
 pub mod pass_through;
 pub mod prometheus;

@@ -7,11 +7,20 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{prometheus::PrometheusSeen, shard::ShardState};
+use crate::{leaving::Leaving, prometheus::PrometheusSeen, shard::ShardState};
+
+/// The ways that a target leaves which another shard has taken over.
+const LEAVING_POOL: &str = "leaving_pool";
+const PLAIN: &str = "plain";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByState {
     state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByWay {
+    way: &'static str,
 }
 
 /// Figures of the shard. Cheap to clone.
@@ -23,6 +32,9 @@ pub struct ShardMetrics {
     prometheus_ready: Gauge,
     head_series: Gauge,
     prometheus_starts: Counter,
+    leaving_generations: Gauge,
+    leaving_targets: Gauge,
+    handed_over: Family<ByWay, Counter>,
 }
 
 impl ShardMetrics {
@@ -59,7 +71,42 @@ impl ShardMetrics {
             "Times that this sidecar has started Prometheus",
             metrics.prometheus_starts.clone(),
         );
+        registry.register(
+            "narthex_sidecar_leaving_generations",
+            "Generations of leaving scrape pools that are open",
+            metrics.leaving_generations.clone(),
+        );
+        registry.register(
+            "narthex_sidecar_leaving_targets",
+            "Targets on their way to another shard, those included that are no longer assigned",
+            metrics.leaving_targets.clone(),
+        );
+        registry.register(
+            "narthex_sidecar_handed_over_targets",
+            "Targets that another shard has taken over, by whether a leaving pool kept their leaving out of the data",
+            metrics.handed_over.clone(),
+        );
+        for way in [LEAVING_POOL, PLAIN] {
+            drop(metrics.handed_over.get_or_create(&ByWay { way }));
+        }
         metrics
+    }
+
+    /// Shows what is on its way out.
+    pub fn leaving(&self, leaving: &Leaving) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.leaving_generations.set(gauge(leaving.generations().len()));
+        self.leaving_targets.set(gauge(leaving.leavers().count()));
+    }
+
+    /// Counts targets that have left without a trace.
+    pub fn left_without_a_trace(&self, targets: usize) {
+        self.handed_over.get_or_create(&ByWay { way: LEAVING_POOL }).inc_by(targets as u64);
+    }
+
+    /// Counts targets that were handed over and whose end shows in the data.
+    pub fn left_plainly(&self, targets: usize) {
+        self.handed_over.get_or_create(&ByWay { way: PLAIN }).inc_by(targets as u64);
     }
 
     /// Counts starts of Prometheus.

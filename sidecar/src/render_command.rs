@@ -39,13 +39,15 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
         version: Some(args.prometheus_version),
     };
     let ids = JobIds::new(config.jobs.iter().map(|job| &job.job_name));
-    for (relative, text) in render::target_files(&saved.assignment, &ids, Layout::of(&ids, args.target_directories)) {
+    let layout = Layout::of(&ids, args.target_directories);
+    for (relative, text) in render::target_files(&saved.assignment, &saved.leaving, &ids, layout) {
         let file = settings.target_directory.join(relative);
         if let Some(directory) = file.parent() {
             create_directory(directory).with_context(|| format!("create {}", directory.display()))?;
         }
         write_atomic(&file, text.as_bytes(), None)?;
     }
-    write_atomic(&out.join("prometheus.yml"), render::config(&config, &ids, &settings).as_bytes(), None)?;
+    let generated = render::config(&config, &ids, &saved.leaving.pools(), &settings);
+    write_atomic(&out.join("prometheus.yml"), generated.as_bytes(), None)?;
     Ok(())
 }

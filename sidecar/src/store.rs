@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `assignment.json` | the assignment in force, and since when there has been no target |
+//! | `assignment.json` | the assignment in force, since when there has been no target, what is on its way out |
 //! | `last-good-config.json` | the user's config files as they last worked |
 //! | `prometheus.yml` | the generated config (elsewhere with `--config.output-file`) |
 //! | `targets/` | the target files that Prometheus watches |

@@ -21,12 +21,15 @@ use narthex_common::{
     time::Timestamp,
 };
 
+use crate::leaving::PoolScrapes;
+
 /// The shard's targets.
 #[derive(Debug)]
 pub struct TargetTable {
     /// Tells this process' cursors from those of the one before a restart, which had counted other changes.
     epoch: u64,
     targets: Mutex<Targets>,
+    pool_scrapes: PoolScrapes,
 }
 
 /// How one scrape went.
@@ -58,7 +61,7 @@ struct Entry {
 
 impl Default for TargetTable {
     fn default() -> Self {
-        Self { epoch: rand::random(), targets: Mutex::default() }
+        Self { epoch: rand::random(), targets: Mutex::default(), pool_scrapes: PoolScrapes::default() }
     }
 }
 
@@ -99,6 +102,12 @@ impl TargetTable {
             let known = report.load.unwrap_or(most);
             report.load = Some(Load { exposed: known.exposed.min(most.exposed), kept: known.kept.min(most.kept) });
         });
+    }
+
+    /// How often targets were scraped through leaving pools: also those that are no longer assigned.
+    #[must_use]
+    pub const fn pool_scrapes(&self) -> &PoolScrapes {
+        &self.pool_scrapes
     }
 
     /// The targets that changed since a cursor (all, and `true`, when the cursor is none or of another process), sorted

@@ -9,6 +9,8 @@ use narthex_common::{assignment::Assignment, time::Timestamp};
 use narthex_runtime::files::write_atomic;
 use serde::{Deserialize, Serialize};
 
+use crate::leaving::Leaving;
+
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,6 +21,9 @@ pub struct Saved {
     /// Since when there has been no target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_since: Option<Timestamp>,
+    /// Targets on their way to another shard.
+    #[serde(default, skip_serializing_if = "Leaving::is_empty")]
+    pub leaving: Leaving,
 }
 
 /// What was found at start.
@@ -86,6 +91,7 @@ mod tests {
                 ..Assignment::default()
             },
             idle_since: Some(Timestamp(5)),
+            leaving: Leaving::default(),
         }
     }
 

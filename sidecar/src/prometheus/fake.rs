@@ -15,6 +15,8 @@ pub(crate) struct FakeState {
     /// What the next reloads come to; success when there is nothing left.
     pub(crate) reloads: Vec<Result<(), ReloadFailed>>,
     pub(crate) reloaded: usize,
+    /// What it scrapes in every pool that it is asked for.
+    pub(crate) active_targets: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +31,7 @@ impl Default for FakePrometheus {
             own_metrics: OwnMetrics::default(),
             reloads: Vec::new(),
             reloaded: 0,
+            active_targets: 0,
         })))
     }
 }
@@ -57,6 +60,10 @@ impl PrometheusControl for FakePrometheus {
         let mut state = self.0.lock().unwrap();
         state.reloaded += 1;
         if state.reloads.is_empty() { Ok(()) } else { state.reloads.remove(0) }
+    }
+
+    async fn active_targets(&self, _pool: &str) -> anyhow::Result<usize> {
+        Ok(self.get().active_targets)
     }
 
     async fn version(&self) -> anyhow::Result<PrometheusVersion> {

@@ -12,6 +12,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use narthex_common::semantics::PrometheusVersion;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{OwnMetrics, PrometheusAddress, PrometheusControl, Readiness, ReloadFailed, own_metrics::OwnMetricsReader};
@@ -33,6 +34,23 @@ const MAX_METRICS: usize = 64 << 20;
 pub struct HttpPrometheus {
     address: PrometheusAddress,
     client: Client<HttpConnector, Body>,
+}
+
+#[derive(Deserialize)]
+struct Targets {
+    data: TargetsData,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TargetsData {
+    active_targets: Vec<ActiveTarget>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ActiveTarget {
+    scrape_pool: String,
 }
 
 #[derive(Deserialize)]
@@ -74,13 +92,13 @@ impl HttpPrometheus {
         })
     }
 
-    async fn ask(&self, method: Method, path: &'static str, limit: Duration) -> anyhow::Result<Response<Incoming>> {
+    async fn ask(&self, method: Method, path: &str, limit: Duration) -> anyhow::Result<Response<Incoming>> {
         let request = Request::builder().method(method).uri(path).body(Body::empty())?;
         let answer = tokio::time::timeout(limit, self.send(request)).await;
         answer.map_err(|_| anyhow!("no answer within {}s", limit.as_secs()))?
     }
 
-    async fn get(&self, path: &'static str) -> anyhow::Result<Response<Incoming>> {
+    async fn get(&self, path: &str) -> anyhow::Result<Response<Incoming>> {
         let answer = self.ask(Method::GET, path, ASK).await.with_context(|| format!("ask Prometheus for {path}"))?;
         ensure!(answer.status().is_success(), "ask Prometheus for {path}: it answered {}", answer.status());
         Ok(answer)
@@ -113,6 +131,16 @@ impl PrometheusControl for HttpPrometheus {
         } else {
             text
         }))
+    }
+
+    async fn active_targets(&self, pool: &str) -> anyhow::Result<usize> {
+        let pool_encoded = utf8_percent_encode(pool, NON_ALPHANUMERIC);
+        let path = format!("/api/v1/targets?state=active&scrapePool={pool_encoded}");
+        let answer = self.get(&path).await?;
+        let text = tokio::time::timeout(ASK, read(answer, MAX_METRICS)).await.context("read Prometheus' targets")??;
+        let targets: Targets = serde_json::from_slice(&text).context("read Prometheus' targets")?;
+        // A Prometheus older than 2.42 tells of all pools.
+        Ok(targets.data.active_targets.iter().filter(|target| target.scrape_pool == pool).count())
     }
 
     async fn version(&self) -> anyhow::Result<PrometheusVersion> {

@@ -40,6 +40,12 @@ pub trait PrometheusControl: Clone + Send + Sync + 'static {
     /// When it cannot be reached or does not take the config.
     fn reload(&self) -> impl Future<Output = Result<(), ReloadFailed>> + Send;
 
+    /// How many targets it scrapes in a scrape pool.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn active_targets(&self, pool: &str) -> impl Future<Output = anyhow::Result<usize>> + Send;
+
     /// Which version it is.
     ///
     /// # Errors

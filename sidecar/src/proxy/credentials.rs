@@ -1,4 +1,4 @@
-//! Who may use the proxy: `Proxy-Authorization: Basic` with a job's id as user and the shard's token as password.
+//! Who may use the proxy: `Proxy-Authorization: Basic` with a job's id, and perhaps a mark, as user and the shard's token as password.
 
 use std::hint::black_box;
 
@@ -21,8 +21,8 @@ impl Token {
     }
 }
 
-/// The id of the job that a request is for; none unless it carries the token.
-pub(super) fn job_id(headers: &HeaderMap, token: &Token) -> Option<String> {
+/// The user that a request names, which tells the job it is for; none unless it carries the token.
+pub(super) fn user(headers: &HeaderMap, token: &Token) -> Option<String> {
     let value = headers.get(header::PROXY_AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("basic").then_some(())?;
@@ -38,7 +38,7 @@ mod tests {
 
     fn asked_with(value: Option<String>) -> Option<String> {
         let headers = value.map(|v| (header::PROXY_AUTHORIZATION, v.parse().unwrap()));
-        job_id(&headers.into_iter().collect(), &Token::new("secret"))
+        user(&headers.into_iter().collect(), &Token::new("secret"))
     }
 
     #[test]

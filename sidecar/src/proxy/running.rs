@@ -21,7 +21,10 @@ use super::{
     metrics::{InFlight, Outcome, ProxyMetrics},
     routes::{JobRoute, Route, TargetRoute},
 };
-use crate::targets::{Scrape, TargetTable};
+use crate::{
+    leaving::GenerationId,
+    targets::{Scrape, TargetTable},
+};
 
 /// How long Prometheus waits for the whole scrape, in seconds with a fraction.
 const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
@@ -39,6 +42,7 @@ pub(super) struct RunningScrape {
     job: Arc<JobRoute>,
     target: Arc<TargetRoute>,
     uri: Uri,
+    through: Option<GenerationId>,
     table: Arc<TargetTable>,
     metrics: ProxyMetrics,
     began: Timestamp,
@@ -68,6 +72,7 @@ impl RunningScrape {
             job: Arc::clone(&route.job),
             target: Arc::clone(&route.target),
             uri: route.uri.clone(),
+            through: route.through,
             table,
             began: clock::now(),
             started: Instant::now(),
@@ -193,6 +198,7 @@ impl RunningScrape {
     fn record(&mut self, ended: Outcome, outcome: Result<Option<Load>, String>) {
         self.ended = true;
         self.metrics.ended(ended);
+        self.table.pool_scrapes().record(self.target.id, self.through);
         self.table.record(self.target.id, Scrape { began: self.began, took: self.started.elapsed(), outcome });
     }
 }

@@ -3,27 +3,67 @@
 use narthex_common::{config::yaml::Node, semantics::PrometheusVersion};
 
 use super::{RenderSettings, layout::Layout};
-use crate::job_ids::JobIds;
+use crate::{job_ids::JobIds, leaving::GenerationId};
 
 /// What the name of a label starts with that carries a final label of a target.
 pub const FINAL_LABEL_PREFIX: &str = "__meta_kv_";
 /// The label that says which job a target in a shared directory belongs to.
 pub const JOB_ID_LABEL: &str = "__meta_kvjob";
 
+/// What stands between a job's id and the number of a generation in the proxy user of a leaving pool.
+pub const LEAVING_MARK: &str = ".g";
+
 /// `keep_dropped_targets` exists since this version.
 const KEEP_DROPPED_TARGETS_SINCE: PrometheusVersion = PrometheusVersion { major: 2, minor: 47 };
 
+/// Which of a job's scrape pools is rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pool {
+    /// The job's own.
+    Own,
+    /// The one that its targets leave through in a generation.
+    Leaving(GenerationId),
+}
+
+impl Pool {
+    /// Who asks the proxy: the job and, where it matters, its pool.
+    fn proxy_user(self, id: &str) -> String {
+        match self {
+            Self::Own => id.to_owned(),
+            Self::Leaving(generation) => format!("{id}{LEAVING_MARK}{generation}"),
+        }
+    }
+
+    fn directory(self, id: &str, layout: Layout) -> String {
+        match self {
+            Self::Own => layout.directory(id),
+            Self::Leaving(generation) => Layout::leaving_directory(generation),
+        }
+    }
+
+    const fn is_directory_shared(self, layout: Layout) -> bool {
+        match self {
+            Self::Own => layout.is_shared(),
+            Self::Leaving(_) => true,
+        }
+    }
+}
+
 /// Rewrites one job in its place. All that is not the sidecar's stays as it is, fields nobody knows yet included.
-pub(super) fn rewrite(job: &mut Node, ids: &JobIds, layout: Layout, settings: &RenderSettings) {
+pub(super) fn rewrite(job: &mut Node, ids: &JobIds, pool: Pool, layout: Layout, settings: &RenderSettings) {
     let name = job.get("job_name").and_then(Node::text).unwrap_or_default();
     let Some(id) = ids.id(&name.into()).map(str::to_owned) else { return };
+    if let Pool::Leaving(generation) = pool {
+        let name = pool_name(name, generation, ids);
+        job.set("job_name", Node::string(name));
+    }
     job.retain_keys(|key| !is_ours(key));
-    let proxy = format!("http://{id}:{}@{}", settings.token.expose(), settings.proxy_address);
+    let proxy = format!("http://{}:{}@{}", pool.proxy_user(&id), settings.token.expose(), settings.proxy_address);
     job.set("proxy_url", Node::string(proxy));
     // The sidecar follows redirects and speaks HTTP/2 where the job allows it; between it and Prometheus is neither.
     job.set("follow_redirects", Node::plain("false"));
     job.set("enable_http2", Node::plain("false"));
-    let pattern = settings.target_directory.join(layout.directory(&id)).join("*.json");
+    let pattern = settings.target_directory.join(pool.directory(&id, layout)).join("*.json");
     job.set(
         "file_sd_configs",
         Node::list([Node::map([
@@ -31,11 +71,23 @@ pub(super) fn rewrite(job: &mut Node, ids: &JobIds, layout: Layout, settings: &R
             ("refresh_interval", Node::plain("5m")),
         ])]),
     );
-    job.set("relabel_configs", Node::list(relabel_rules(&id, layout)));
-    if layout.is_shared() && settings.version.is_some_and(|v| v >= KEEP_DROPPED_TARGETS_SINCE) {
+    let is_shared = pool.is_directory_shared(layout);
+    job.set("relabel_configs", Node::list(relabel_rules(&id, is_shared)));
+    if is_shared && settings.version.is_some_and(|v| v >= KEEP_DROPPED_TARGETS_SINCE) {
         // The neighbours' targets: all but one are not worth the memory.
         job.set("keep_dropped_targets", Node::plain("1"));
     }
+}
+
+/// The name of a job's leaving pool: one that no job has. Pools of two jobs or two generations never share one: without
+/// the waves at its end, a name tells both. It never reaches a label, targets bring their own `job`.
+#[must_use]
+pub fn pool_name(job: &str, generation: GenerationId, ids: &JobIds) -> String {
+    let mut name = format!("{job}~leaving-{generation}");
+    while ids.id(&name.as_str().into()).is_some() {
+        name.push('~');
+    }
+    name
 }
 
 /// Fields that the sidecar or the coordinator acts on in Prometheus' stead.
@@ -55,9 +107,9 @@ fn is_ours(key: &str) -> bool {
 
 /// Rules that leave a target with exactly the labels the coordinator gave it: what Prometheus itself put there goes,
 /// then what travelled under a prefix takes its place. The prefix is `__meta_`, so it is gone afterwards.
-fn relabel_rules(id: &str, layout: Layout) -> Vec<Node> {
+fn relabel_rules(id: &str, is_directory_shared: bool) -> Vec<Node> {
     let mut rules = Vec::new();
-    if layout.is_shared() {
+    if is_directory_shared {
         rules.push(Node::map([
             ("action", Node::plain("keep")),
             ("source_labels", Node::list([Node::plain(JOB_ID_LABEL)])),

@@ -8,7 +8,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 
 use narthex_common::fingerprint::Fingerprinter;
 
-use crate::job_ids::JobIds;
+use crate::{job_ids::JobIds, leaving::GenerationId};
 
 /// The directories of a shard that has a machine to itself: a quarter of the inotify instances that Linux gives a user
 /// by default. With 16 of them shared a changed target of 100 jobs cost Prometheus three times the CPU it costs with a
@@ -52,6 +52,19 @@ impl Layout {
                 format!("b{:02}", digest % u64::from(directories.get()))
             }
         }
+    }
+
+    /// The directory of a generation of leaving pools. All of them read the one file in it, so that a target that enters
+    /// costs Prometheus one inotify instance and one file to read.
+    #[must_use]
+    pub fn leaving_directory(generation: GenerationId) -> String {
+        format!("leaving-{generation}")
+    }
+
+    /// The target file of a generation of leaving pools.
+    #[must_use]
+    pub fn leaving_file(generation: GenerationId) -> PathBuf {
+        PathBuf::from(Self::leaving_directory(generation)).join("targets.json")
     }
 
     /// The target file of a job, within the target directory.

@@ -17,12 +17,21 @@ use std::{
 
 use narthex_common::{
     assignment::Assignment,
-    config::{Config, http_client::Secret},
+    config::{
+        Config,
+        http_client::Secret,
+        yaml::{Kind, Node},
+    },
+    job::JobName,
     semantics::PrometheusVersion,
 };
 
-use self::layout::Layout;
-use crate::{args::Rules, job_ids::JobIds};
+use self::{job::Pool, layout::Layout};
+use crate::{
+    args::Rules,
+    job_ids::JobIds,
+    leaving::{GenerationId, Leaving},
+};
 
 /// What rendering needs to know beside the config and the assignment.
 #[derive(Clone, Debug)]
@@ -42,9 +51,12 @@ pub struct RenderSettings {
     pub version: Option<PrometheusVersion>,
 }
 
-/// The text of the config that the shard's Prometheus runs with.
+/// The leaving pools of a config: the jobs that have one, by generation.
+pub type LeavingPools = BTreeMap<GenerationId, Vec<JobName>>;
+
+/// The text of the config that the shard's Prometheus runs with, leaving pools beside the jobs they belong to.
 #[must_use]
-pub fn config(config: &Config, ids: &JobIds, settings: &RenderSettings) -> String {
+pub fn config(config: &Config, ids: &JobIds, pools: &LeavingPools, settings: &RenderSettings) -> String {
     let layout = Layout::of(ids, settings.directories);
     let mut tree = config.resolved();
     tree.retain_keys(|key| match key {
@@ -57,19 +69,40 @@ pub fn config(config: &Config, ids: &JobIds, settings: &RenderSettings) -> Strin
         // The limit is meant for the job as a whole, of which this shard has a part: it is the coordinator's.
         global.retain_keys(|key| key != "target_limit");
     }
-    if let Some(jobs) = tree.get_mut("scrape_configs") {
-        for node in jobs.items_mut() {
-            job::rewrite(node, ids, layout, settings);
+    if let Some(Node { kind: Kind::Sequence(jobs), .. }) = tree.get_mut("scrape_configs") {
+        let mut leaving = leaving_pools(jobs, pools);
+        jobs.iter_mut().for_each(|job| job::rewrite(job, ids, Pool::Own, layout, settings));
+        for (generation, job) in &mut leaving {
+            job::rewrite(job, ids, Pool::Leaving(*generation), layout, settings);
         }
+        jobs.extend(leaving.into_iter().map(|(_, job)| job));
     }
     format!("# Written by narthex-sidecar from {}. Changes are lost.\n{}", one_line(&config.path), tree.to_yaml())
 }
 
-/// The target files of an assignment by their path within the target directory. Every job has one, also without
-/// targets; targets of jobs that the config does not have are left out.
+/// The jobs, as the user wrote them, that have a leaving pool: once for each.
+fn leaving_pools(jobs: &[Node], pools: &LeavingPools) -> Vec<(GenerationId, Node)> {
+    let of = |(generation, names): (&GenerationId, &Vec<JobName>)| {
+        let has_one = |job: &&Node| {
+            let name = job.get("job_name").and_then(Node::text);
+            name.is_some_and(|name| names.iter().any(|one| one.as_str() == name))
+        };
+        jobs.iter().filter(has_one).map(|job| (*generation, job.clone())).collect::<Vec<_>>()
+    };
+    pools.iter().flat_map(of).collect()
+}
+
+/// The target files of an assignment, and of what is on its way out beside it, by their path within the target
+/// directory. Every job and every generation of leaving pools has one, also without targets; targets of jobs that the
+/// config does not have are left out.
 #[must_use]
-pub fn target_files(assignment: &Assignment, ids: &JobIds, layout: Layout) -> BTreeMap<PathBuf, String> {
-    targets::files(assignment, ids, layout)
+pub fn target_files(
+    assignment: &Assignment,
+    leaving: &Leaving,
+    ids: &JobIds,
+    layout: Layout,
+) -> BTreeMap<PathBuf, String> {
+    targets::files(assignment, leaving, ids, layout)
 }
 
 fn one_line(path: &Path) -> String {

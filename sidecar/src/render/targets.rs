@@ -14,8 +14,13 @@ use super::{
 };
 use crate::{
     job_ids::JobIds,
+    leaving::{Leaver, Leaving},
     scheme_twins::{SCHEME_PARAM, https_twins},
 };
+
+/// A file without targets. Not an empty list: a Prometheus 2 that reads one right after a reload, which makes it forget
+/// what it had read before, takes the job for one that nothing is known of yet, and goes on with the targets it had.
+const EMPTY: &str = "[\n{\"targets\":[]}\n]\n";
 
 /// One target group of one target, as `file_sd` reads it.
 #[derive(Serialize)]
@@ -24,18 +29,34 @@ struct Group<'a> {
     labels: BTreeMap<String, &'a str>,
 }
 
-pub(super) fn files(assignment: &Assignment, ids: &JobIds, layout: Layout) -> BTreeMap<PathBuf, String> {
-    let twins = https_twins(assignment);
+pub(super) fn files(
+    assignment: &Assignment,
+    leaving: &Leaving,
+    ids: &JobIds,
+    layout: Layout,
+) -> BTreeMap<PathBuf, String> {
+    let all = leaving.beside(assignment);
+    let (twins, away) = (https_twins(&all), leaving.away());
     let mut groups: BTreeMap<&str, Vec<Group<'_>>> = ids.iter().map(|(_, id)| (id, Vec::new())).collect();
-    for (id, assigned) in &assignment.targets {
-        let Some(job) = ids.id(&assigned.target.job) else { continue };
-        let group = group(assigned, job, layout, twins.contains(id));
+    for (id, assigned) in &all.targets {
+        let Some(job) = ids.id(&assigned.target.job).filter(|_| !away.contains(id)) else { continue };
+        let group = group(assigned, job, layout.is_shared(), twins.contains(id));
         groups.entry(job).or_default().push(group);
     }
-    groups.into_iter().map(|(job, groups)| (layout.file(job), text(&groups))).collect()
+    let mut files: BTreeMap<_, _> = groups.into_iter().map(|(job, groups)| (layout.file(job), text(&groups))).collect();
+    for (number, generation) in leaving.generations() {
+        let group = |leaver: &Leaver| {
+            let assigned = all.targets.get(&leaver.assigned.target.id)?;
+            let job = ids.id(&assigned.target.job)?;
+            Some(group(assigned, job, true, twins.contains(&assigned.target.id)))
+        };
+        let groups: Vec<_> = generation.in_pool().filter_map(group).collect();
+        files.insert(Layout::leaving_file(*number), text(&groups));
+    }
+    files
 }
 
-fn group<'a>(assigned: &'a AssignedTarget, job: &'a str, layout: Layout, is_https_twin: bool) -> Group<'a> {
+fn group<'a>(assigned: &'a AssignedTarget, job: &'a str, is_directory_shared: bool, is_https_twin: bool) -> Group<'a> {
     let final_label = |name: &str| format!("{FINAL_LABEL_PREFIX}{name}");
     let target = &assigned.target;
     let mut labels: BTreeMap<String, &str> =
@@ -46,7 +67,7 @@ fn group<'a>(assigned: &'a AssignedTarget, job: &'a str, layout: Layout, is_http
     if is_https_twin {
         labels.insert(final_label(&format!("{PARAM_PREFIX}{SCHEME_PARAM}")), "https");
     }
-    if layout.is_shared() {
+    if is_directory_shared {
         labels.insert(JOB_ID_LABEL.to_owned(), job);
     }
     Group { targets: [target.labels.get(ADDRESS).unwrap_or_default()], labels }
@@ -54,5 +75,5 @@ fn group<'a>(assigned: &'a AssignedTarget, job: &'a str, layout: Layout, is_http
 
 fn text(groups: &[Group<'_>]) -> String {
     let lines: Vec<String> = groups.iter().filter_map(|group| serde_json::to_string(group).ok()).collect();
-    if lines.is_empty() { "[]\n".to_owned() } else { format!("[\n{}\n]\n", lines.join(",\n")) }
+    if lines.is_empty() { EMPTY.to_owned() } else { format!("[\n{}\n]\n", lines.join(",\n")) }
 }

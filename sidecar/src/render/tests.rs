@@ -87,14 +87,14 @@ fn many_jobs(count: usize) -> Config {
 #[test]
 fn a_shard_runs_with_the_users_config_except_for_what_is_not_prometheus_own_any_more() {
     let config = awkward();
-    insta::assert_snapshot!(super::config(&config, &ids(&config), &settings()));
+    insta::assert_snapshot!(super::config(&config, &ids(&config), &LeavingPools::new(), &settings()));
 }
 
 #[test]
 fn rules_and_alerting_stay_when_asked_to() {
     let config = awkward();
     let settings = RenderSettings { rules: Rules::Keep, ..settings() };
-    let text = super::config(&config, &ids(&config), &settings);
+    let text = super::config(&config, &ids(&config), &LeavingPools::new(), &settings);
     assert!(text.contains("/etc/prometheus/rules/*.yml"), "{text}");
     assert!(text.contains("alert-secret"), "{text}");
 }
@@ -102,7 +102,7 @@ fn rules_and_alerting_stay_when_asked_to() {
 #[test]
 fn no_credentials_of_scrapes_are_in_the_generated_config() {
     let config = awkward();
-    let text = super::config(&config, &ids(&config), &settings());
+    let text = super::config(&config, &ids(&config), &LeavingPools::new(), &settings());
     for secret in ["scrape-secret", "proxy-secret", "ca.pem", "alert-secret"] {
         assert!(!text.contains(secret), "{secret} in\n{text}");
     }
@@ -116,7 +116,7 @@ fn targets_carry_their_final_labels_and_nothing_else() {
         target("split off", "http://c:80/metrics", &[]),
         target("a job that is gone", "http://d:80/metrics", &[]),
     ];
-    let files = target_files(&assignment(&config, targets), &ids(&config), layout(&config));
+    let files = target_files(&assignment(&config, targets), &Leaving::default(), &ids(&config), layout(&config));
     let mut text = String::new();
     for (path, contents) in &files {
         writeln!(text, "{}\n{contents}", path.display()).unwrap();
@@ -128,7 +128,7 @@ fn targets_carry_their_final_labels_and_nothing_else() {
 fn a_label_that_a_target_has_lost_stays_lost() {
     let config = awkward();
     let lost = target("node", "http://a:9100/", &[("job", ""), ("__metrics_path__", "")]);
-    let files = target_files(&assignment(&config, [lost]), &ids(&config), layout(&config));
+    let files = target_files(&assignment(&config, [lost]), &Leaving::default(), &ids(&config), layout(&config));
     let text = files.values().find(|text| text.contains("a:9100")).unwrap();
     assert!(!text.contains("__meta_kv_job"), "{text}");
     assert!(!text.contains("__meta_kv___metrics_path__"), "{text}");
@@ -138,7 +138,7 @@ fn a_label_that_a_target_has_lost_stays_lost() {
 fn a_target_that_differs_from_another_in_its_scheme_alone_is_told_apart() {
     let config = awkward();
     let twins = [target("node", "http://a:1/m", &[]), target("node", "https://a:1/m", &[])];
-    let files = target_files(&assignment(&config, twins), &ids(&config), layout(&config));
+    let files = target_files(&assignment(&config, twins), &Leaving::default(), &ids(&config), layout(&config));
     let text: String = files.into_values().collect();
     assert_eq!(text.matches(r#""__meta_kv___param_narthex_scheme":"https""#).count(), 1, "{text}");
     assert_eq!(text.matches(r#""__meta_kv___scheme__":"http""#).count(), 2, "{text}");
@@ -147,8 +147,8 @@ fn a_target_that_differs_from_another_in_its_scheme_alone_is_told_apart() {
 #[test]
 fn a_job_without_targets_has_an_empty_file() {
     let config = awkward();
-    let files = target_files(&Assignment::default(), &ids(&config), layout(&config));
-    assert_eq!(files.into_values().collect::<Vec<_>>(), ["[]\n", "[]\n"]);
+    let files = target_files(&Assignment::default(), &Leaving::default(), &ids(&config), layout(&config));
+    assert_eq!(files.into_values().collect::<Vec<_>>(), ["[\n{\"targets\":[]}\n]\n"; 2]);
 }
 
 #[rstest]
@@ -156,7 +156,7 @@ fn a_job_without_targets_has_an_empty_file() {
 #[case::many(33, 1)]
 fn jobs_share_directories_only_when_they_are_many(#[case] jobs: usize, #[case] at_least: usize) {
     let config = many_jobs(jobs);
-    let files = target_files(&Assignment::default(), &ids(&config), layout(&config));
+    let files = target_files(&Assignment::default(), &Leaving::default(), &ids(&config), layout(&config));
     let directories: std::collections::BTreeSet<_> = files.keys().map(|file| file.parent().unwrap()).collect();
     assert!((at_least..=32).contains(&directories.len()), "{directories:?}");
     assert_eq!(files.len(), jobs);
@@ -171,7 +171,7 @@ fn dropped_neighbours_are_forgotten_where_prometheus_can(
     #[case] expected: bool,
 ) {
     let config = many_jobs(40);
-    let text = super::config(&config, &ids(&config), &RenderSettings { version, ..settings() });
+    let text = super::config(&config, &ids(&config), &LeavingPools::new(), &RenderSettings { version, ..settings() });
     assert_eq!(text.matches("keep_dropped_targets: 1").count(), if expected { 40 } else { 0 });
     assert_eq!(text.matches("__meta_kvjob").count(), 40);
 }
@@ -179,7 +179,7 @@ fn dropped_neighbours_are_forgotten_where_prometheus_can(
 #[test]
 fn a_config_without_jobs_is_left_as_it_is() {
     let config = load("global: {scrape_interval: 5s}\n", &[]);
-    let text = super::config(&config, &ids(&config), &settings());
+    let text = super::config(&config, &ids(&config), &LeavingPools::new(), &settings());
     assert!(text.contains("scrape_interval: 5s"), "{text}");
 }
 
@@ -200,13 +200,13 @@ fn promtool_accepts_what_is_generated() {
         let ids = ids(&config);
         let jobs: Vec<_> = config.jobs.iter().map(|job| job.job_name.to_string()).collect();
         let targets = jobs.iter().map(|job| target(job, "https://a:9100/metrics", &[("zone", "1.10")]));
-        for (file, text) in target_files(&assignment(&config, targets), &ids, layout(&config)) {
+        for (file, text) in target_files(&assignment(&config, targets), &Leaving::default(), &ids, layout(&config)) {
             let path = settings.target_directory.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
         let path = directory.path().join("prometheus.yml");
-        fs::write(&path, super::config(&config, &ids, &settings)).unwrap();
+        fs::write(&path, super::config(&config, &ids, &LeavingPools::new(), &settings)).unwrap();
         // Files that the user's config names are not there: only the syntax is looked at.
         let said = Command::new("promtool").args(["check", "config", "--syntax-only"]).arg(&path).output().unwrap();
         assert!(
@@ -221,7 +221,7 @@ fn promtool_accepts_what_is_generated() {
 #[test]
 fn the_generated_config_can_be_read_again_and_has_the_same_jobs() {
     let config = awkward();
-    let text = super::config(&config, &ids(&config), &settings());
+    let text = super::config(&config, &ids(&config), &LeavingPools::new(), &settings());
     let again = load(&text, &[]);
     let names = |config: &Config| config.jobs.iter().map(|job| job.job_name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&again), names(&config));

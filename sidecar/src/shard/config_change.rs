@@ -11,6 +11,7 @@ use crate::{
     base_config::LoadedConfig,
     inotify,
     job_ids::JobIds,
+    leaving::Leaving,
     prometheus::{PrometheusControl, PrometheusSeen, ReloadFailed},
     render, rule_files,
 };
@@ -20,11 +21,14 @@ struct Before {
     loaded: LoadedConfig,
     ids: JobIds,
     generated: String,
+    leaving: Leaving,
+    pools: render::LeavingPools,
 }
 
 impl<P: PrometheusControl> Shard<P> {
     /// Reads the config file again.
     pub(super) async fn reload(&mut self) -> Result<(), String> {
+        self.hear_out().await;
         let outcome = match self.setup.source.load(self.assumed_version()) {
             Ok(loaded) => self.take_up(loaded).await,
             Err(error) => Err(error.to_string()),
@@ -40,7 +44,10 @@ impl<P: PrometheusControl> Shard<P> {
 
     async fn take_up(&mut self, loaded: LoadedConfig) -> Result<(), String> {
         let ids = JobIds::new(loaded.config.jobs.iter().map(|job| &job.job_name));
-        let generated = render::config(&loaded.config, &ids, &self.render_settings());
+        let mut leaving = self.saved.leaving.clone();
+        leaving.retain_jobs(|job| ids.id(job).is_some());
+        let pools = leaving.pools();
+        let generated = render::config(&loaded.config, &ids, &pools, &self.render_settings());
         let rule_files = rule_files::fingerprint(&loaded.config, self.setup.rules);
         // Prometheus may have refused this very config before, because of a file that it names.
         let is_for_prometheus =
@@ -49,6 +56,8 @@ impl<P: PrometheusControl> Shard<P> {
             loaded: std::mem::replace(&mut self.loaded, loaded),
             ids: std::mem::replace(&mut self.ids, ids),
             generated: std::mem::replace(&mut self.generated, generated),
+            leaving: std::mem::replace(&mut self.saved.leaving, leaving),
+            pools: self.leaving.replace_written(pools),
         };
         if is_for_prometheus {
             if let Err(error) = self.write_generated().and_then(|()| self.write_target_files()) {
@@ -57,7 +66,7 @@ impl<P: PrometheusControl> Shard<P> {
             }
             self.tell_routes_of_both_configs();
             match self.reload_prometheus().await {
-                Ok(()) => self.clean_up(),
+                Ok(()) => self.has_read(),
                 Err(ReloadFailed::Unreachable(error)) => {
                     tracing::warn!(%error, "Prometheus is not there to reload; it will find the new config");
                 }
@@ -79,6 +88,8 @@ impl<P: PrometheusControl> Shard<P> {
         self.loaded = before.loaded;
         self.ids = before.ids;
         self.generated = before.generated;
+        self.saved.leaving = before.leaving;
+        drop(self.leaving.replace_written(before.pools));
         if let Err(error) = self.write_generated().and_then(|()| self.write_target_files()) {
             tracing::error!(%error, "the config from before could not be written back");
         }
@@ -86,7 +97,9 @@ impl<P: PrometheusControl> Shard<P> {
 
     /// Writes all that Prometheus is to run with, at the start.
     pub(super) fn write_everything(&mut self) -> anyhow::Result<()> {
-        self.generated = render::config(&self.loaded.config, &self.ids, &self.render_settings());
+        let ids = &self.ids;
+        self.saved.leaving.retain_jobs(|job| ids.id(job).is_some());
+        self.generated = self.render_with_pools();
         self.rule_files = rule_files::fingerprint(&self.loaded.config, self.setup.rules);
         inotify::warn_when_scarce(&self.ids, self.layout());
         self.write_target_files().context("write target files")?;
@@ -111,13 +124,16 @@ impl<P: PrometheusControl> Shard<P> {
             return;
         }
         let written = modified(&self.setup.output).ok();
-        let has_read = seen.config_loaded.zip(written).is_none_or(|(loaded, written)| loaded >= written);
-        if has_read || self.answered == written {
+        let read = seen.config_loaded.zip(written).map(|(loaded, written)| loaded >= written);
+        if read == Some(true) && !self.leaving.is_busy() && self.saved.leaving.is_loading() {
+            self.has_read_pools();
+        }
+        if read != Some(false) || self.answered == written {
             return;
         }
         tracing::info!("Prometheus has not read the generated config yet; telling it to");
         match self.reload_prometheus().await {
-            Ok(()) => self.clean_up(),
+            Ok(()) => self.has_read(),
             Err(ReloadFailed::Unreachable(error)) => tracing::warn!(%error, "Prometheus is not there to reload"),
             Err(ReloadFailed::Refused(error)) => {
                 tracing::error!(%error, "Prometheus refused the generated config and goes on with an older one");
@@ -152,26 +168,32 @@ impl<P: PrometheusControl> Shard<P> {
         }
     }
 
+    /// Prometheus has read the generated config.
+    pub(super) fn has_read(&mut self) {
+        self.has_read_pools();
+        self.clean_up();
+    }
+
     /// Removes target files of jobs that are gone, once Prometheus has forgotten them.
     fn clean_up(&self) {
         if self.is_lost {
             return;
         }
-        let files = render::target_files(&self.saved.assignment, &self.ids, self.layout());
+        let files = self.target_files();
         if let Err(error) = self.setup.target_files.remove_others(&files) {
             tracing::warn!(%error, "target files of jobs that are gone stay behind");
         }
     }
 
-    fn write_generated(&self) -> io::Result<()> {
+    pub(super) fn write_generated(&self) -> io::Result<()> {
         if std::fs::read(&self.setup.output).is_ok_and(|there| there == self.generated.as_bytes()) {
             return Ok(());
         }
         write_atomic(&self.setup.output, self.generated.as_bytes(), None)
     }
 
-    fn write_target_files(&self) -> io::Result<()> {
-        let files = render::target_files(&self.saved.assignment, &self.ids, self.layout());
+    pub(super) fn write_target_files(&self) -> io::Result<()> {
+        let files = self.target_files();
         if self.is_lost {
             // What is there is all that is left. But a directory that is missing could not be watched.
             return self.setup.target_files.stage_missing(&files)?.put_in_place();
@@ -180,7 +202,7 @@ impl<P: PrometheusControl> Shard<P> {
     }
 }
 
-fn modified(path: &Path) -> io::Result<Timestamp> {
+pub(super) fn modified(path: &Path) -> io::Result<Timestamp> {
     let modified = std::fs::metadata(path)?.modified()?.duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
     Ok(Timestamp(i64::try_from(modified.as_millis()).unwrap_or(i64::MAX)))
 }

@@ -29,6 +29,11 @@ impl Departed {
         self.0.retain(|id, _| !after.targets.contains_key(id));
     }
 
+    /// Adds targets that are gone now.
+    pub(super) fn add(&mut self, gone: impl IntoIterator<Item = AssignedTarget>, now: Timestamp) {
+        self.0.extend(gone.into_iter().map(|assigned| (assigned.target.id, (assigned, now.after(KEPT)))));
+    }
+
     pub(super) fn forget_ended(&mut self, now: Timestamp) {
         self.0.retain(|_, (_, end)| *end > now);
     }

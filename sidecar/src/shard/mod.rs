@@ -10,6 +10,7 @@
 
 mod config_change;
 mod departed;
+mod leaving;
 mod put;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
@@ -25,8 +26,8 @@ use narthex_common::{
 use narthex_runtime::clock;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::departed::Departed;
 pub use self::put::PutRefused;
+use self::{departed::Departed, leaving::LeavingPools};
 use crate::{
     args::Rules,
     assignment::{self, Found, Saved},
@@ -106,6 +107,7 @@ pub struct Shard<P> {
     /// The saved assignment was damaged: the target files are all that is left of it, and stay as they are.
     is_lost: bool,
     departed: Departed,
+    leaving: LeavingPools,
     version: Option<PrometheusVersion>,
     /// The generated config, by when it was written, that Prometheus was told to read and took or refused: it is not told
     /// again.
@@ -201,6 +203,7 @@ impl<P: PrometheusControl> Shard<P> {
             saved,
             is_lost,
             departed: Departed::default(),
+            leaving: LeavingPools::default(),
             version,
             answered: None,
             setup,
@@ -235,6 +238,7 @@ impl<P: PrometheusControl> Shard<P> {
     async fn serve(mut self, mut commands: mpsc::Receiver<Command>, mut seen: watch::Receiver<PrometheusSeen>) {
         loop {
             let departed_end = self.departed.next_end();
+            let look = self.saved.leaving.next_look(clock::now());
             tokio::select! {
                 command = commands.recv() => match command {
                     None => return,
@@ -250,7 +254,10 @@ impl<P: PrometheusControl> Shard<P> {
                     self.departed.forget_ended(clock::now());
                     self.tell_routes();
                 }
+                outcome = self.leaving.outcome() => self.heard(outcome),
+                () = sleep_until(look) => {}
             }
+            self.look_after_leaving();
         }
     }
 
@@ -282,9 +289,11 @@ impl<P: PrometheusControl> Shard<P> {
             assignment: Arc::new(self.saved.assignment.clone()),
             config: self.loaded.config.fingerprint(),
             config_error: self.config_error.clone(),
-            idle_since: self.saved.idle_since,
+            // Until the last has left, there is something to do.
+            idle_since: self.saved.idle_since.filter(|_| self.saved.leaving.is_empty()),
         };
         self.told.metrics.in_force(&state);
+        self.told.metrics.leaving(&self.saved.leaving);
         self.told.state.send_replace(state);
     }
 
@@ -301,6 +310,7 @@ impl<P: PrometheusControl> Shard<P> {
 
     fn new_routes(&self, previous: &Routes) -> Routes {
         let assignment = self.departed.beside(&self.saved.assignment);
+        let assignment = self.saved.leaving.beside(&assignment);
         let token = self.setup.token.expose();
         let config = &self.loaded.config;
         Routes::new(config, &assignment, &self.ids, token, self.assumed_version(), Some(previous))

@@ -11,6 +11,7 @@ use narthex_runtime::clock;
 use super::Shard;
 use crate::{
     assignment::{self, Saved},
+    leaving,
     prometheus::PrometheusControl,
     render,
 };
@@ -44,15 +45,19 @@ impl<P: PrometheusControl> Shard<P> {
     /// Puts an assignment into force: on disk first, then for the proxy, then for Prometheus. Either all of it happens
     /// or nothing.
     pub(super) fn put(&mut self, update: AssignmentUpdate) -> Result<Revision, PutRefused> {
+        let handed_over = update.handed_over.clone();
         let next = self.next(update)?;
         if next == self.saved.assignment && !self.is_lost {
             return Ok(next.revision);
         }
         let now = clock::now();
         let idle_since = next.targets.is_empty().then(|| self.saved.idle_since.unwrap_or(now));
-        let next = Saved { assignment: next, idle_since };
+        let mut leaving = self.saved.leaving.clone();
+        let before = &self.saved.assignment;
+        leaving.follow(&leaving::Update { before, after: &next, handed_over: &handed_over, now });
+        let next = Saved { assignment: next, idle_since, leaving };
 
-        let files = render::target_files(&next.assignment, &self.ids, self.layout());
+        let files = render::target_files(&next.assignment, &next.leaving, &self.ids, self.layout());
         let staged = self.setup.target_files.stage(&files).map_err(PutRefused::NotKept)?;
         assignment::save(&self.setup.assignment, &next).map_err(PutRefused::NotKept)?;
         let changed = staged.len();
@@ -92,7 +97,7 @@ impl<P: PrometheusControl> Shard<P> {
         let failed = std::mem::replace(&mut self.saved, before);
         self.departed.note(&failed.assignment, &self.saved.assignment, clock::now());
         self.tell_routes();
-        let files = render::target_files(&self.saved.assignment, &self.ids, self.layout());
+        let files = self.target_files();
         let restored = if self.is_lost {
             Ok(())
         } else {

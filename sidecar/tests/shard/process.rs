@@ -141,6 +141,20 @@ impl Sidecar {
         self.put_update(&update).await
     }
 
+    /// Takes targets away that another shard has now.
+    pub(crate) async fn hand_over(&self, targets: Vec<TargetId>) -> (StatusCode, String) {
+        let report = self.report().await;
+        let update = AssignmentUpdate {
+            base: Some(report.revision),
+            revision: report.revision.next(),
+            config: report.config,
+            put: Vec::new(),
+            remove: targets.clone(),
+            handed_over: targets,
+        };
+        self.put_update(&update).await
+    }
+
     pub(crate) async fn put_update(&self, update: &AssignmentUpdate) -> (StatusCode, String) {
         let answer = self.client.put(self.url("/api/v1/shard/assignment")).json(update).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())

@@ -30,7 +30,7 @@ use super::{
     kept::KeptMemory,
     refusal::Refusal,
 };
-use crate::job_ids::JobIds;
+use crate::{job_ids::JobIds, leaving::GenerationId, render::job::LEAVING_MARK};
 
 /// Every target that may be scraped through the proxy. An immutable value: publish a new one to change it.
 pub struct Routes {
@@ -99,6 +99,8 @@ pub(super) struct Route {
     pub(super) target: Arc<TargetRoute>,
     /// What to ask: as Prometheus did, with the target's true scheme.
     pub(super) uri: Uri,
+    /// The generation of leaving pools it comes from.
+    pub(super) through: Option<GenerationId>,
 }
 
 impl Routes {
@@ -146,16 +148,24 @@ impl Routes {
         let (Some(authority), Some(asked)) = (uri.authority(), uri.path_and_query()) else {
             return Err(Refusal::not_absolute());
         };
-        let id = credentials::job_id(headers, &self.token).ok_or_else(Refusal::no_credentials)?;
-        let job = self.jobs.get(&id).ok_or_else(Refusal::unknown_job)?;
+        let user = credentials::user(headers, &self.token).ok_or_else(Refusal::no_credentials)?;
+        let (id, through) = pool_of(&user);
+        let job = self.jobs.get(id).ok_or_else(Refusal::unknown_job)?;
         let (asked, marked) = without_scheme_mark(asked);
         let address = Address::of_request(authority.as_str(), &asked);
         let target = job.targets.get(&address).and_then(|homonyms| homonyms.next(marked));
         let target = target.ok_or_else(|| Refusal::unknown_target(&job.job.name, uri))?;
         let uri =
             target_uri(target.scheme, authority.as_str(), asked).map_err(|e| Refusal::no_answer(&e.to_string()))?;
-        Ok(Route { job: Arc::clone(&job.job), target, uri })
+        Ok(Route { job: Arc::clone(&job.job), target, uri, through })
     }
+}
+
+/// The job's id, and the generation of a leaving pool, that a proxy user tells.
+fn pool_of(user: &str) -> (&str, Option<GenerationId>) {
+    let marked = user.split_once(LEAVING_MARK);
+    let leaving = marked.and_then(|(id, generation)| Some((id, GenerationId(generation.parse().ok()?))));
+    leaving.map_or((user, None), |(id, generation)| (id, Some(generation)))
 }
 
 fn target_uri(scheme: Scheme, authority: &str, asked: PathAndQuery) -> Result<Uri, http::Error> {
