@@ -8,7 +8,7 @@ use narthex_runtime::{
     admin::{self, Readiness},
     clock,
     files::Disk,
-    http_client::install_tls_provider,
+    http_client::{ClientSettings, install_tls_provider},
     listen::listen,
     shutdown::Shutdown,
     telemetry,
@@ -110,7 +110,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     let (publish, snapshot) = watch::channel(None);
     let (readiness, ready) = watch::channel(Readiness::NotReady("starting".to_owned()));
-    let client: Arc<dyn ShardClient> = Arc::new(HttpShardClient::new()?);
+    let client: Arc<dyn ShardClient> = Arc::new(HttpShardClient::new(client_settings(&args, local.as_deref()))?);
     let api = status::router(ApiState::new(snapshot, config_file, Arc::clone(&client)))
         .merge(admin::routes(Arc::new(registry), ready));
     let server = tokio::spawn(web::serve(listener, api, web, shutdown.clone()));
@@ -179,7 +179,17 @@ fn local_settings(args: &RunArgs, limits: &SeriesLimits) -> anyhow::Result<Local
         prometheus_args: args.local.prometheus_args.clone(),
         limits: limits.clone(),
         log_level: args.log_level.clone(),
+        require_token: args.local.require_token,
     })
+}
+
+/// How sidecars are asked.
+fn client_settings(args: &RunArgs, local: Option<&LocalProvider>) -> ClientSettings {
+    match (args.shard.http_client_config.clone(), local) {
+        (Some(path), _) => ClientSettings::File { path, flag: "--shard.http-client-config" },
+        (None, Some(local)) => ClientSettings::Fixed(Box::new(local.client_settings())),
+        (None, None) => ClientSettings::Fixed(Box::default()),
+    }
 }
 
 /// Waits until every job's discovery has answered once, or for as long as it may take.

@@ -100,6 +100,10 @@ pub struct StatusArgs {
     /// Where the coordinator listens (its --web.address).
     #[arg(long, default_value = "http://127.0.0.1:9090", value_name = "URL")]
     pub url: url::Url,
+    /// A file with the credentials and TLS settings for a coordinator that is protected, in the format of promtool's flag
+    /// of that name: an `http_client_config`.
+    #[arg(long = "http.config.file", value_name = "FILE")]
+    pub http_config_file: Option<PathBuf>,
     /// How long to wait for its answer, such as 500ms or 10s.
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,

@@ -5,12 +5,18 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
-use narthex_common::{load::Series, series_limit::SeriesLimits, shard::ReplicaId};
+use narthex_common::{
+    config::http_client::{Auth, Source},
+    load::Series,
+    series_limit::SeriesLimits,
+    shard::ReplicaId,
+};
 use narthex_coordinator::provider::{LocalProvider, LocalSettings, Provider as _, Replica};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -41,6 +47,7 @@ impl Machine {
             prometheus_args: vec![],
             limits: SeriesLimits::default(),
             log_level: "info".into(),
+            require_token: false,
         };
         Self { dir, settings }
     }
@@ -360,4 +367,33 @@ fn what_makes_shards_impossible_is_said_at_the_start() {
     fs::create_dir_all(machine.shard(0)).unwrap();
     fs::write(machine.shard(0).join("shard.json"), "{").unwrap();
     assert!(machine.error().contains("shard-0/shard.json is damaged: "), "{}", machine.error());
+}
+
+#[tokio::test]
+async fn sidecars_that_are_to_ask_for_a_token_get_one_that_only_this_user_can_read() {
+    let mut machine = Machine::new();
+    let without = machine.coordinator();
+    assert_eq!(without.client_settings().auth, None);
+    scale(&without, 1).await;
+    machine.started(0, 1).await;
+    drop(without);
+
+    machine.settings.require_token = true;
+    let with = machine.coordinator();
+    let file = machine.settings.data_dir.join("api-token");
+    let token = fs::read_to_string(&file).unwrap();
+    assert_eq!((token.trim().len(), fs::metadata(&file).unwrap().permissions().mode() & 0o777), (32, 0o600));
+    let Some(Auth::Header { kind, credentials: Some(Source::File(sent)) }) = with.client_settings().auth else {
+        panic!("{:?}", with.client_settings().auth)
+    };
+    assert_eq!((kind.as_str(), &sent), ("Bearer", &file));
+    // The one that runs does not ask for it: it is started anew.
+    look_until(&with, |_| fs::read_to_string(machine.shard(0).join("starts")).unwrap().lines().count() == 2).await;
+    let command = fs::read(format!("/proc/{}/cmdline", machine.sidecar(0))).unwrap();
+    let command = String::from_utf8(command).unwrap();
+    assert!(command.contains(&format!("--web.token-file={}", file.display())), "{command}");
+    assert!(!command.contains(token.trim()));
+    drop(with);
+    drop(machine.coordinator());
+    assert_eq!(fs::read_to_string(&file).unwrap(), token, "a token is kept as long as the shards");
 }

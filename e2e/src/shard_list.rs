@@ -43,6 +43,7 @@ struct Settings {
     first_port: u16,
     /// What starts the sidecar, instead of the test itself.
     behind: Vec<String>,
+    flags: Vec<String>,
 }
 
 impl Settings {
@@ -63,7 +64,8 @@ impl Settings {
             .arg(format!("--web.proxy-addr=127.0.0.1:{}", self.first_port + 1))
             .arg(format!("--prometheus.url=http://127.0.0.1:{}", self.first_port + 2))
             .arg(format!("--prometheus.exec={}", self.release.binary()?.display()))
-            .arg("--target-directories=2");
+            .arg("--target-directories=2")
+            .args(&self.flags);
         Ok(command)
     }
 }
@@ -74,7 +76,21 @@ impl Shard {
     /// # Errors
     /// When it cannot be started.
     pub fn start(dir: &Path, name: &str, config: &Path, release: Release) -> anyhow::Result<Self> {
-        Self::start_behind(&[], dir, name, config, release)
+        Self::start_as(&[], dir, name, config, release, &[])
+    }
+
+    /// Starts a shard with further flags for its sidecar.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with(
+        dir: &Path,
+        name: &str,
+        config: &Path,
+        release: Release,
+        flags: &[String],
+    ) -> anyhow::Result<Self> {
+        Self::start_as(&[], dir, name, config, release, flags)
     }
 
     /// Starts a shard whose sidecar is started by a program that is told how, and becomes it.
@@ -88,6 +104,17 @@ impl Shard {
         config: &Path,
         release: Release,
     ) -> anyhow::Result<Self> {
+        Self::start_as(behind, dir, name, config, release, &[])
+    }
+
+    fn start_as(
+        behind: &[&str],
+        dir: &Path,
+        name: &str,
+        config: &Path,
+        release: Release,
+        flags: &[String],
+    ) -> anyhow::Result<Self> {
         let first_port = free_ports(3)?;
         let settings = Settings {
             store: dir.join(name),
@@ -96,6 +123,7 @@ impl Shard {
             release,
             first_port,
             behind: behind.iter().map(|&word| word.to_owned()).collect(),
+            flags: flags.to_vec(),
         };
         let mut shard = Self {
             name: name.to_owned(),

@@ -25,6 +25,13 @@ pub struct ShardArgs {
     /// The list of shards for --shard.type=static, in Kvass' format. It is looked at in every round.
     #[arg(long = "shard.static-file", default_value = "static-shards.yaml", value_name = "FILE")]
     pub static_file: PathBuf,
+    /// A file with the credentials and TLS settings for the APIs of protected sidecars, in Prometheus' format of an
+    /// `http_client_config`: basic_auth, authorization, tls_config and so on. It and the files that it names are looked
+    /// at again while the coordinator runs.
+    ///
+    /// The sidecars are protected by their --web.config.file and --web.token-file. Redirects are not followed.
+    #[arg(long = "shard.http-client-config", value_name = "FILE", conflicts_with = "require_token")]
+    pub http_client_config: Option<PathBuf>,
     /// The most series one shard may keep, that is, after metric_relabel_configs: its memory.
     ///
     /// A shard whose Prometheus holds a tenth more than this in its head gets no further targets.
@@ -107,6 +114,12 @@ pub struct LocalArgs {
     /// run with other flags are started anew.
     #[arg(long = "shard.local.prometheus-arg", value_name = "FLAG", allow_hyphen_values = true)]
     pub prometheus_args: Vec<String>,
+    /// Makes a token, api-token in the data directory, which only this user can read, and has the sidecars ask for it.
+    /// Otherwise whoever is on this machine can use their APIs. Shards that run without it are started anew.
+    ///
+    /// It keeps others from the sidecars only: each shard's Prometheus answers everybody on this machine all the same.
+    #[arg(long = "shard.local.require-token")]
+    pub require_token: bool,
     /// Stops the shards when the coordinator ends on SIGINT or SIGTERM; otherwise they go on and are adopted by the
     /// next one.
     #[arg(long = "shard.local.stop-with-coordinator")]

@@ -5,19 +5,19 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use narthex_common::{
     api::{Answer, RELOAD, SHARD_ASSIGNMENT, SHARD_REPORT},
     assignment::{Assignment, AssignmentUpdate},
     report::{Cursor, Report},
 };
-use reqwest::{RequestBuilder, Response, StatusCode};
+use narthex_runtime::http_client::{ClientSettings, ReloadingClient};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use url::Url;
 
 use super::ShardClient;
-
-/// How long a connection may take: a shard's machine answers or it does not.
-const CONNECT: Duration = Duration::from_secs(3);
 
 /// How long one request may take at most. An assignment is answered only after it is on the shard's disk, and a reload
 /// only after its Prometheus has taken the config.
@@ -29,9 +29,12 @@ const MAX_ANSWER: usize = 256 << 20;
 /// How much of an answer that is none of ours is repeated in an error.
 const MAX_QUOTED: usize = 200;
 
-/// Talks to sidecars over HTTP.
+/// Who asks.
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("narthex-coordinator/", env!("CARGO_PKG_VERSION")));
+
+/// Talks to sidecars over HTTP, with whatever protects them.
 #[derive(Clone, Debug)]
-pub struct HttpShardClient(reqwest::Client);
+pub struct HttpShardClient(ReloadingClient);
 
 /// A sidecar's refusal of an assignment (409): it has another revision or config than the coordinator saw.
 #[derive(Debug, thiserror::Error)]
@@ -39,21 +42,43 @@ pub struct HttpShardClient(reqwest::Client);
 pub struct Refused(pub String);
 
 impl HttpShardClient {
-    /// A client. TLS needs a crypto provider, which `main` installs first of all.
+    /// A client with these settings. Shards are reached as they are listed: through a proxy only if the settings say so,
+    /// and without following redirects.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
-    pub fn new() -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            // Shards are reached as they are listed. A proxy of the environment is meant for other things.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(REQUEST)
-            .user_agent(concat!("narthex-coordinator/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .context("set up the client of sidecars")?;
-        Ok(Self(client))
+    /// When the settings cannot be used.
+    pub fn new(settings: ClientSettings) -> anyhow::Result<Self> {
+        Ok(Self(ReloadingClient::new(settings).context("set up the client of sidecars")?))
+    }
+
+    /// Sends a request and takes the data out of the answer.
+    async fn data<T: DeserializeOwned>(&self, method: Method, url: &Url) -> anyhow::Result<T> {
+        let (status, body) = self.send(method, url, Bytes::new()).await?;
+        if !status.is_success() {
+            return Err(refusal(status, &body));
+        }
+        let answer: Answer<T> = serde_json::from_slice(&body)
+            .with_context(|| format!("read the answer {:?}, which is not a sidecar's", quoted(&body)))?;
+        answer.into_result().map_err(anyhow::Error::msg)
+    }
+
+    /// Sends a request whose answer matters only if it is an error.
+    async fn done(&self, method: Method, url: &Url, body: Bytes) -> anyhow::Result<()> {
+        let (status, body) = self.send(method, url, body).await?;
+        if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
+    }
+
+    async fn send(&self, method: Method, url: &Url, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        let mut request = Request::builder().method(method).uri(url.as_str()).header(header::USER_AGENT, USER_AGENT);
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(body)).context("put the request together")?;
+        let exchange = async {
+            let response = self.0.current().await.send_once(request).await?;
+            Ok((response.status(), whole(response.into_body()).await?))
+        };
+        tokio::time::timeout(REQUEST, exchange).await.with_context(|| format!("no answer within {REQUEST:?}"))?
     }
 }
 
@@ -64,20 +89,23 @@ impl ShardClient for HttpShardClient {
             if let Some(Cursor(since)) = since {
                 url.query_pairs_mut().append_pair("since", since);
             }
-            data(self.0.get(url)).await
+            self.data(Method::GET, &url).await
         })
     }
 
     fn assignment<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<Assignment>> {
-        Box::pin(async move { data(self.0.get(endpoint(shard, SHARD_ASSIGNMENT))).await })
+        Box::pin(async move { self.data(Method::GET, &endpoint(shard, SHARD_ASSIGNMENT)).await })
     }
 
     fn put_assignment<'a>(&'a self, shard: &'a Url, update: &'a AssignmentUpdate) -> BoxFuture<'a, anyhow::Result<()>> {
-        Box::pin(async move { done(self.0.put(endpoint(shard, SHARD_ASSIGNMENT)).json(update)).await })
+        Box::pin(async move {
+            let update = serde_json::to_vec(update).context("write the assignment update")?;
+            self.done(Method::PUT, &endpoint(shard, SHARD_ASSIGNMENT), update.into()).await
+        })
     }
 
     fn reload<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<()>> {
-        Box::pin(async move { done(self.0.post(endpoint(shard, RELOAD))).await })
+        Box::pin(async move { self.done(Method::POST, &endpoint(shard, RELOAD), Bytes::new()).await })
     }
 }
 
@@ -88,44 +116,28 @@ fn endpoint(shard: &Url, path: &str) -> Url {
     url
 }
 
-/// Sends a request and takes the data out of the answer.
-async fn data<T: DeserializeOwned>(request: RequestBuilder) -> anyhow::Result<T> {
-    let (status, body) = send(request).await?;
-    if !status.is_success() {
-        return Err(refusal(status, &body));
-    }
-    let answer: Answer<T> = serde_json::from_slice(&body)
-        .with_context(|| format!("read the answer {:?}, which is not a sidecar's", quoted(&body)))?;
-    answer.into_result().map_err(anyhow::Error::msg)
-}
-
-/// Sends a request whose answer matters only if it is an error.
-async fn done(request: RequestBuilder) -> anyhow::Result<()> {
-    let (status, body) = send(request).await?;
-    if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
-}
-
-async fn send(request: RequestBuilder) -> anyhow::Result<(StatusCode, Bytes)> {
-    let response = request.send().await?;
-    Ok((response.status(), body(response).await?))
-}
-
 /// The whole body, unless it is larger than any sidecar's.
-async fn body(mut response: Response) -> anyhow::Result<Bytes> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.context("read the answer")? {
+async fn whole(mut body: Incoming) -> anyhow::Result<Bytes> {
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.context("read the answer")?.into_data() else { continue };
         anyhow::ensure!(
-            body.len() + chunk.len() <= MAX_ANSWER,
+            read.len() + data.len() <= MAX_ANSWER,
             "read the answer: it is larger than {} MiB",
             MAX_ANSWER >> 20
         );
-        body.extend_from_slice(&chunk);
+        read.extend_from_slice(&data);
     }
-    Ok(body.freeze())
+    Ok(read.freeze())
 }
 
 /// Why a sidecar did not do what it was asked to.
 fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
+    if status == StatusCode::UNAUTHORIZED {
+        return anyhow::anyhow!(
+            "answered {status}: it asks for credentials, and got none or others (flag --shard.http-client-config)"
+        );
+    }
     let text = match serde_json::from_slice::<Answer<IgnoredAny>>(body) {
         Ok(Answer::Error { error, .. }) => error,
         Ok(Answer::Success { .. }) | Err(_) => format!("answered {status}: {}", quoted(body)),

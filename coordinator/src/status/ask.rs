@@ -1,28 +1,34 @@
 //! Asking a running coordinator: what the commands that show something do.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, ensure};
+use bytes::Bytes;
+use http::{Request, StatusCode, request};
+use http_body_util::{BodyExt as _, Full};
 use narthex_common::api::Answer;
+use narthex_runtime::http_client::{ClientSettings, JobClient};
 use serde::{Serialize, de::DeserializeOwned};
-use url::Url;
 
 use crate::{args::StatusArgs, discover::without_password};
 
 /// A running coordinator.
 pub(super) struct Coordinator<'a> {
-    url: &'a Url,
-    client: reqwest::Client,
+    args: &'a StatusArgs,
+    client: JobClient,
 }
 
 impl<'a> Coordinator<'a> {
     /// The one that a command names.
     pub(super) fn of(args: &'a StatusArgs) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder().timeout(args.timeout).build().context("set up an HTTP client")?;
-        Ok(Self { url: &args.url, client })
+        let settings = match args.http_config_file.clone() {
+            Some(path) => ClientSettings::File { path, flag: "--http.config.file" },
+            None => ClientSettings::Fixed(Box::default()),
+        };
+        Ok(Self { args, client: settings.client().context("set up an HTTP client")? })
     }
 
     /// What it answers to a path with a query.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
-        self.ask(self.client.get(self.at(path, query)?)).await
+        self.ask(Request::get(self.at(path, query)?), Bytes::new()).await
     }
 
     /// What it answers to a body.
@@ -32,26 +38,35 @@ impl<'a> Coordinator<'a> {
         query: &[(&str, String)],
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
-        self.ask(self.client.post(self.at(path, query)?).body(serde_json::to_vec(body)?)).await
+        self.ask(Request::post(self.at(path, query)?), serde_json::to_vec(body)?.into()).await
     }
 
-    fn at(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Url> {
-        let mut url = self.url.join(path).context("put the URL of the API together")?;
+    fn at(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<String> {
+        let mut url = self.args.url.join(path).context("put the URL of the API together")?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        Ok(url)
+        Ok(url.into())
     }
 
-    async fn ask<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
-        let url = || without_password(self.url.as_str());
-        let answer: Answer<T> = request
-            .send()
+    async fn ask<T: DeserializeOwned>(&self, request: request::Builder, body: Bytes) -> anyhow::Result<T> {
+        let url = without_password(self.args.url.as_str());
+        let request =
+            request.body(Full::new(body)).map_err(|_| anyhow!("ask {url} (flag --url): it is no such URL"))?;
+        let exchange = async {
+            let answer = self.client.send_once(request).await?;
+            anyhow::Ok((answer.status(), answer.into_body().collect().await?.to_bytes()))
+        };
+        let (status, body) = tokio::time::timeout(self.args.timeout, exchange)
             .await
-            .with_context(|| format!("ask the coordinator at {} (flag --url)", url()))?
-            .json()
-            .await
-            .with_context(|| format!("read the answer of {}; is it a narthex-coordinator?", url()))?;
+            .unwrap_or_else(|_| Err(anyhow!("no answer within {:?} (flag --timeout)", self.args.timeout)))
+            .with_context(|| format!("ask the coordinator at {url} (flag --url)"))?;
+        ensure!(
+            status != StatusCode::UNAUTHORIZED,
+            "the coordinator at {url} asks for credentials, and got none or others (flag --http.config.file)"
+        );
+        let answer: Answer<T> = serde_json::from_slice(&body)
+            .with_context(|| format!("read the answer of {url}, {status}; is it a narthex-coordinator?"))?;
         answer.into_result().map_err(anyhow::Error::msg)
     }
 }
@@ -71,7 +86,6 @@ mod tests {
 
     #[tokio::test]
     async fn no_password_of_the_url_comes_out_in_an_error() {
-        narthex_runtime::http_client::install_tls_provider();
         let flags = ["narthex-coordinator", "status", "--url=http://u:hunter2@127.0.0.1:0"];
         let Some(Command::Status(args)) = Cli::try_parse_from(flags).unwrap().command else { panic!("{flags:?}") };
         let error = Coordinator::of(&args).unwrap().get::<()>("api/v1/shards", &[]).await.unwrap_err();

@@ -12,6 +12,8 @@ mod failure;
 mod past;
 mod proxy;
 mod redirect;
+mod send_once;
+mod settings_file;
 mod tls;
 mod trust;
 
@@ -23,7 +25,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header};
-use http_body_util::Empty;
+use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
@@ -32,6 +34,7 @@ use hyper_util::{
 };
 use narthex_common::config::{HttpClientConfig, http_client::Auth};
 
+pub use self::settings_file::{ClientSettings, ReloadingClient};
 pub(crate) use self::trust::is_an_authority;
 use self::{
     credentials::Credentials,
@@ -77,7 +80,7 @@ struct Inner {
 /// Connections made with one state of the TLS files.
 #[derive(Clone)]
 struct Transport {
-    client: Client<Remembering<HttpsConnector<Connector>>, Empty<Bytes>>,
+    client: Client<Remembering<HttpsConnector<Connector>>, Full<Bytes>>,
     made_with: u64,
     checked: Instant,
 }
@@ -149,7 +152,7 @@ impl JobClient {
             if let Some(host) = explicit_default_port(hops.current()) {
                 headers.insert(header::HOST, host);
             }
-            let mut hop = Request::new(Empty::new());
+            let mut hop = Request::new(Full::default());
             hop.method_mut().clone_from(&asked.method);
             *hop.uri_mut() = hops.current().clone();
             *hop.headers_mut() = headers;
@@ -206,7 +209,7 @@ impl Transport {
     /// One request and its answer. A server may close an idle connection in the very moment in which a request goes
     /// out on it; then, as Go does, it is sent again on another. Otherwise a target whose keep-alive is about as long
     /// as the scrape interval would be down now and then.
-    async fn exchange(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let mut attempt = 0;
         loop {
             attempt += 1;

@@ -2,14 +2,13 @@ use narthex_common::{assignment::Revision, fingerprint::Fingerprint};
 use serde_json::json;
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
-    matchers::{body_json, method, path, query_param, query_param_is_missing},
+    matchers::{body_json, header, method, path, query_param, query_param_is_missing},
 };
 
 use super::*;
 
 fn client() -> HttpShardClient {
-    narthex_runtime::http_client::install_tls_provider();
-    HttpShardClient::new().unwrap()
+    HttpShardClient::new(ClientSettings::Fixed(Box::default())).unwrap()
 }
 
 async fn sidecar(mock: Mock) -> (MockServer, Url) {
@@ -94,4 +93,22 @@ async fn nobody_there_is_said_in_one_line() {
     let url = "http://127.0.0.1:9/".parse().unwrap();
     let error = format!("{:#}", client().report(&url, None).await.unwrap_err());
     assert!(error.contains("onnection refused") && !error.contains('\n'), "{error}");
+}
+
+#[tokio::test]
+async fn the_settings_credentials_are_sent_with_everything_and_shown_in_no_error() {
+    let settings = "authorization:\n  credentials: s3cret\n";
+    let config = narthex_common::config::HttpClientConfig::read_file("client.yml".as_ref(), settings).unwrap();
+    let client = HttpShardClient::new(ClientSettings::Fixed(Box::new(config))).unwrap();
+    let with_token =
+        |verb: &str, at: &str| Mock::given(method(verb)).and(path(at)).and(header("authorization", "Bearer s3cret"));
+    let (_server, url) = sidecar(with_token("PUT", SHARD_ASSIGNMENT).respond_with(ResponseTemplate::new(200))).await;
+    client.put_assignment(&url, &update()).await.unwrap();
+    let (_server, url) = sidecar(with_token("POST", RELOAD).respond_with(ResponseTemplate::new(200))).await;
+    client.reload(&url).await.unwrap();
+    let wrong = ResponseTemplate::new(401).set_body_string("Unauthorized\n");
+    let (_server, url) = sidecar(with_token("GET", SHARD_REPORT).respond_with(wrong)).await;
+    let error = format!("{:#}", client.report(&url, None).await.unwrap_err());
+    assert!(error.starts_with("answered 401 Unauthorized: it asks for credentials, and got none or others"), "{error}");
+    assert!(!format!("{error}{client:?}").contains("s3cret"));
 }

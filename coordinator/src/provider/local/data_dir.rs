@@ -95,6 +95,17 @@ impl DataDir {
         write(&self.replica_file(), &ReplicaFile { wanted_shards })
     }
 
+    /// The file with the token of the sidecars' APIs, made unless it is there. Only this user can read it.
+    pub(super) fn token_file(&self) -> anyhow::Result<PathBuf> {
+        let path = self.root.join("api-token");
+        let is_there = fs::read(&path).is_ok_and(|token| !token.is_empty());
+        if !is_there {
+            let token = format!("{:032x}\n", rand::random::<u128>());
+            write_atomic(&path, token.as_bytes(), None).with_context(|| format!("write {}", path.display()))?;
+        }
+        Ok(path)
+    }
+
     pub(super) fn folder(&self, ordinal: Ordinal) -> ShardFolder {
         ShardFolder(self.root.join(format!("shard-{ordinal}")))
     }

@@ -24,11 +24,12 @@ pub(super) struct Launch {
     limits: SeriesLimits,
     log_level: String,
     target_directories: u32,
+    token_file: Option<PathBuf>,
 }
 
 impl Launch {
-    /// Finds the binaries.
-    pub(super) fn new(settings: &LocalSettings) -> anyhow::Result<Self> {
+    /// Finds the binaries. Sidecars ask for the token in a file, if there is one.
+    pub(super) fn new(settings: &LocalSettings, token_file: Option<PathBuf>) -> anyhow::Result<Self> {
         let sidecar = match &settings.sidecar {
             Some(path) => find(path)
                 .with_context(|| format!("no narthex-sidecar at {} (flag --shard.local.sidecar)", path.display()))?,
@@ -48,7 +49,20 @@ impl Launch {
         let (prometheus_args, log_level) = (settings.prometheus_args.clone(), settings.log_level.clone());
         let limits = settings.limits.clone();
         let target_directories = target_directories(inotify_instances());
-        Ok(Self { sidecar, prometheus, config_file, prometheus_args, limits, log_level, target_directories })
+        Ok(Self {
+            sidecar,
+            prometheus,
+            config_file,
+            prometheus_args,
+            limits,
+            log_level,
+            target_directories,
+            token_file,
+        })
+    }
+
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref()
     }
 
     /// The arguments of one shard's sidecar.
@@ -69,6 +83,7 @@ impl Launch {
             format!("--log.level={}", self.log_level).into(),
         ];
         arguments.extend(self.limits.as_arguments().into_iter().map(OsString::from));
+        arguments.extend(self.token_file.as_ref().map(|file| path("--web.token-file=", file)));
         arguments.extend(self.prometheus_args.iter().map(|flag| format!("--prometheus.arg={flag}").into()));
         arguments
     }

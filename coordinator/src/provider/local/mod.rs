@@ -12,6 +12,7 @@
 //! | in the data directory | what |
 //! | --- | --- |
 //! | `lock` | held by the coordinator; its process id |
+//! | `api-token` | what the sidecars ask for, with `--shard.local.require-token` |
 //! | `replica.json` | the number of shards last asked for |
 //! | `shard-N/shard.json` | the shard's ports, when it was created, whether it is to go |
 //! | `shard-N/sidecar.pid`, `shard-N/sidecar.log` | its sidecar's process id and output |
@@ -34,7 +35,14 @@ use std::{
 
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
-use narthex_common::{series_limit::SeriesLimits, shard::ReplicaId};
+use narthex_common::{
+    config::{
+        HttpClientConfig,
+        http_client::{Auth, Source},
+    },
+    series_limit::SeriesLimits,
+    shard::ReplicaId,
+};
 use tracing::warn;
 
 use self::shards::Shards;
@@ -65,6 +73,8 @@ pub struct LocalSettings {
     pub limits: SeriesLimits,
     /// What their sidecars log: `--log.level`.
     pub log_level: String,
+    /// Whether their sidecars ask for a token: `--shard.local.require-token`.
+    pub require_token: bool,
 }
 
 /// Starts and stops sidecars, each with its Prometheus, on this machine.
@@ -78,6 +88,15 @@ impl LocalProvider {
     /// When the directory cannot be written or is damaged, another coordinator has it, or a binary is missing.
     pub fn open(settings: LocalSettings) -> anyhow::Result<Self> {
         Ok(Self(Arc::new(Mutex::new(Shards::open(&settings)?))))
+    }
+
+    /// The client settings with which the shards' sidecars are to be asked.
+    #[must_use]
+    pub fn client_settings(&self) -> HttpClientConfig {
+        let shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let credentials = shards.token_file().map(|file| Source::File(file.to_owned()));
+        let auth = credentials.map(|file| Auth::Header { kind: "Bearer".to_owned(), credentials: Some(file) });
+        HttpClientConfig { auth, ..HttpClientConfig::default() }
     }
 
     /// Ends every shard: each sidecar is asked to, and ends its Prometheus; what does not end in time is killed.

@@ -37,8 +37,9 @@ pub(super) struct Shards {
 
 impl Shards {
     pub(super) fn open(settings: &LocalSettings) -> anyhow::Result<Self> {
-        let launch = Launch::new(settings)?;
         let dir = DataDir::open(&settings.data_dir)?;
+        let token_file = settings.require_token.then(|| dir.token_file()).transpose()?;
+        let launch = Launch::new(settings, token_file)?;
         let shards: BTreeMap<Ordinal, Shard> =
             dir.shards()?.into_iter().map(|(ordinal, (folder, file))| (ordinal, Shard::new(folder, file))).collect();
         // Shards that nobody counted stay: better one too many than data put aside by mistake.
@@ -46,6 +47,11 @@ impl Shards {
         let wanted = dir.wanted()?.unwrap_or(there.unwrap_or(0));
         info!(data_dir = %dir.path().display(), shards = shards.len(), wanted, "local shards");
         Ok(Self { dir, launch, ports: settings.ports.clone(), wanted, shards, closing: false })
+    }
+
+    /// Where the token is that the sidecars ask for, if they do.
+    pub(super) fn token_file(&self) -> Option<&std::path::Path> {
+        self.launch.token_file()
     }
 
     /// The replica as it is now: shards without holes, those that leave excluded.
