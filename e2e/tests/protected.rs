@@ -43,34 +43,39 @@ tls_config:
 async fn the_coordinator_works_with_protected_sidecars_and_says_when_it_may_not() -> anyhow::Result<()> {
     let dir = Workdir::new()?;
     let load = Targets::start(TARGETS, 100).await?;
-    let (coordinator, shards) = start(dir.path(), &load).await?;
+    let (coordinator, mut shards) = start(dir.path(), &load).await?;
     coordinator.settled(TARGETS, 1).await?;
-    let shards: Vec<&Shard> = shards.iter().collect();
-    let before = until_up(&shards, TARGETS, 1).await?;
+    let before = until_up(&shards.iter().collect::<Vec<_>>(), TARGETS, 1).await?;
     show(format!("{TARGETS} targets on two sidecars that ask for a certificate and a token"));
 
     strangers_are_refused(dir.path(), &shards).await?;
 
     dir.write("client-token", "another token")?;
-    let why = until_error(&coordinator, "401 Unauthorized").await?;
+    let why = until_error(&coordinator, 2, "401 Unauthorized").await?;
     show(format!("a wrong token: {why}"));
     dir.write("client-token", TOKEN)?;
     until_all_ready(&coordinator).await?;
 
     dir.write("client.yml", WITHOUT_CERTIFICATE)?;
-    let why = until_error(&coordinator, "tls: certificate required").await?;
+    let why = until_error(&coordinator, 2, "tls: certificate required").await?;
     show(format!("no certificate: {why}"));
     dir.write("client.yml", &with_certificate())?;
     until_all_ready(&coordinator).await?;
 
     replace_every_certificate(dir.path(), &shards, &coordinator).await?;
 
-    assert_eq!(until_up(&shards, TARGETS, 1).await?, before, "nothing was lost, nothing moved");
+    assert_eq!(until_up(&shards.iter().collect::<Vec<_>>(), TARGETS, 1).await?, before, "nothing was lost or moved");
     let servers: Vec<String> = shards.iter().map(|shard| shard.prometheus_url.clone()).collect();
     for target in load.addresses() {
         // It also fails when the target was down once.
         assert!(promql::scrapes(&servers, &target).await?.len() > 5, "{target}");
     }
+    // A connection that was kept says nothing of the certificates: only a new one proves that they are in use.
+    shards[0].die().await?;
+    until_error(&coordinator, 1, "connection refused").await?;
+    shards[0].start_again()?;
+    until_all_ready(&coordinator).await?;
+
     let logs = [coordinator.process.output(), read(dir.path(), "shard-0.log")?, read(dir.path(), "shard-1.log")?];
     assert!(logs.iter().all(|log| !log.contains(TOKEN) && !log.contains("another token")), "a token is in a log");
     Ok(())
@@ -113,7 +118,7 @@ async fn start(dir: &Path, load: &Targets) -> anyhow::Result<(Coordinator, Vec<S
 }
 
 /// Who has the token but no certificate, a certificate of another name, or a certificate but no token.
-async fn strangers_are_refused(dir: &Path, shards: &[&Shard]) -> anyhow::Result<()> {
+async fn strangers_are_refused(dir: &Path, shards: &[Shard]) -> anyhow::Result<()> {
     for shard in shards {
         let (report, query) =
             (format!("{}/api/v1/shard/report", shard.url), format!("{}/api/v1/query?query=up", shard.url));
@@ -131,7 +136,7 @@ async fn strangers_are_refused(dir: &Path, shards: &[&Shard]) -> anyhow::Result<
 }
 
 /// A new authority and new certificates on both sides, one file after the other, with nobody restarted.
-async fn replace_every_certificate(dir: &Path, shards: &[&Shard], coordinator: &Coordinator) -> anyhow::Result<()> {
+async fn replace_every_certificate(dir: &Path, shards: &[Shard], coordinator: &Coordinator) -> anyhow::Result<()> {
     let old_client = client(dir, Some("client"))?;
     let next = authority()?;
     // As one does: first everybody trusts both, then certificates change, then the old authority goes.
@@ -159,7 +164,6 @@ async fn replace_every_certificate(dir: &Path, shards: &[&Shard], coordinator: &
         Ok(Some(()))
     })
     .await?;
-    // Connections that were kept say nothing of what is shown now: these take new ones.
     let log = coordinator.process.output().len();
     until_all_ready(coordinator).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -171,12 +175,12 @@ async fn replace_every_certificate(dir: &Path, shards: &[&Shard], coordinator: &
     Ok(())
 }
 
-/// The error of both shards, once it says what is expected.
-async fn until_error(coordinator: &Coordinator, expected: &str) -> anyhow::Result<String> {
-    eventually(&format!("both shards have the error {expected:?}"), Duration::from_secs(30), || async {
+/// The error of so many shards, once it says what is expected.
+async fn until_error(coordinator: &Coordinator, number: usize, expected: &str) -> anyhow::Result<String> {
+    eventually(&format!("{number} shards have the error {expected:?}"), Duration::from_secs(30), || async {
         let shards = coordinator.shards().await?;
         let errors: Vec<&str> = shards.iter().filter_map(|shard| shard["error"].as_str()).collect();
-        let all = errors.len() == 2 && errors.iter().all(|error| error.contains(expected));
+        let all = errors.len() == number && errors.iter().all(|error| error.contains(expected));
         all.then(|| errors.first().map(|error| (*error).to_owned()).context("an error")).transpose()
     })
     .await
