@@ -8,11 +8,13 @@
 //! Leaving pools are opened and closed by reloads, so they are batched: the pools of one *generation* come and go
 //! together. A target's way through it:
 //!
-//! 1. It is `in_transfer`: it joins a generation ([`Leaving::follow`], [`Leaving::admit`]) and stays in its job's file.
-//! 2. Prometheus has the generation's pools ([`Leaving::loaded`]): it enters the pool's file, and a moment later leaves
-//!    its job's ([`Leaving::step`]).
-//! 3. The coordinator hands it over. It is no longer assigned, and is scraped on, until so many scrapes have come
-//!    through the pool that the job's loop has written its markers in vain.
+//! 1. It is `in_transfer`: it joins a generation ([`Leaving::follow`], [`Leaving::admit`]), and Prometheus is given the
+//!    generation's pools ([`Leaving::loaded`]).
+//! 2. The coordinator hands it over: another shard scrapes it, it is no longer assigned here. It enters the pool's file,
+//!    and a moment later leaves its job's ([`Leaving::step`]). Not sooner: whatever is missed in that moment, the other
+//!    shard has.
+//! 3. It is scraped on, until so many scrapes have come through the pool that the job's loop has written its markers in
+//!    vain.
 //! 4. When that holds for all targets of the generation, its file is emptied; its loops end the scrapes under way and
 //!    wait before they write markers of their own. In that time the pools are removed ([`Leaving::close`]).
 //!

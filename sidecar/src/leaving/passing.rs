@@ -8,7 +8,8 @@ use super::{Generation, GenerationId, Leaver, Leaving, Place};
 
 /// How long a target stands in both files. Prometheus notes within milliseconds that a file has changed and takes up
 /// what it has noted every five seconds: usually both at once, as it should be. In this order it never takes up the end
-/// of a target before its beginning elsewhere.
+/// of a target five seconds before its beginning elsewhere. Yet the two are some milliseconds apart, and a scrape that
+/// was due between them is missed: it is the destination's as well, which has the target by then.
 const BOTH: Duration = Duration::from_millis(200);
 
 /// So many scrapes through the pool, and none through the job's own since, and the job's loop has written its markers:
@@ -69,7 +70,7 @@ impl Generation {
         self.leavers.retain(|_, leaver| {
             let is_loaded = pools.get(&leaver.assigned.target.job) == Some(&true);
             let (place, stays) = match leaver.place {
-                Place::Job if is_loaded => (Place::Entering { since: now }, true),
+                Place::Job if is_loaded && leaver.handed_over.is_some() => (Place::Entering { since: now }, true),
                 Place::Entering { since } if now.since(since) >= BOTH => (Place::Pool, true),
                 Place::Returning { since } if now.since(since) >= BOTH => (leaver.place, false),
                 Place::Job | Place::Entering { .. } | Place::Pool | Place::Returning { .. } => (leaver.place, true),

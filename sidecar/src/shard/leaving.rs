@@ -236,8 +236,9 @@ impl<P: PrometheusControl> Shard<P> {
                 self.has_read();
             }
             Err(ReloadFailed::Unreachable(error)) => {
-                // Without it there are no loops that could write markers. It reads the config when it starts.
-                self.count_closed(closed, true);
+                // One that is away has no loops that could write markers; of one that hangs nobody knows. It reads the
+                // config when it starts.
+                self.count_closed(closed, is_in_time);
                 tracing::warn!(%error, "Prometheus is not there to read its leaving pools; it will find them");
             }
             Err(ReloadFailed::Refused(error)) => {

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, process::Command, time::Duration};
 use axum::{Router, routing::get};
 use narthex_common::assignment::{AssignedTarget, TargetState};
 use reqwest::StatusCode;
+use tokio::task::JoinSet;
 
 use crate::process::{Sidecar, target, until};
 
@@ -90,43 +91,47 @@ async fn metric(sidecar: &Sidecar, name: &str) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_was_handed_over_leaves_no_trace_and_one_that_is_no_more_leaves_stale_markers() {
-    for program in programs() {
-        leaves_no_trace(&program).await;
+    let mut each: JoinSet<()> = programs().into_iter().map(leaves_no_trace).collect();
+    while let Some(outcome) = each.join_next().await {
+        outcome.unwrap();
     }
 }
 
-async fn leaves_no_trace(program: &str) {
+async fn leaves_no_trace(program: String) {
     let mut sidecar = Sidecar::new(CONFIG, &[&format!("--prometheus.exec={program}")]);
     sidecar.start().await;
-    let (moved, slow, given_back) = (
-        serve_target(Duration::ZERO).await,
-        serve_target(Duration::from_millis(900)).await,
-        serve_target(Duration::ZERO).await,
-    );
-    let (stays, gone, returns) =
-        (serve_target(Duration::ZERO).await, serve_target(Duration::ZERO).await, serve_target(Duration::ZERO).await);
-    let slower = [("__scrape_interval__", "2s"), ("__scrape_timeout__", "2s")];
-    let node = |address: &String| target("node", address, &slower);
-    let (moving, slow_one, back) = (node(&moved), target("other", &slow, &slower), node(&given_back));
-    let (ends, comes_back) = (node(&gone), node(&returns));
-    let all = vec![moving.clone(), slow_one.clone(), back.clone(), node(&stays), ends.clone(), comes_back.clone()];
-    let (status, text) = sidecar.put(all, vec![]).await;
+    let mut addresses = Vec::new();
+    for takes in [0, 0, 0, 0, 0, 0, 900] {
+        addresses.push(serve_target(Duration::from_millis(takes)).await);
+    }
+    let interval = [("__scrape_interval__", "2s"), ("__scrape_timeout__", "2s")];
+    let [moves, given_up, given_back, regained, stays, ends, slow] =
+        [0, 1, 2, 3, 4, 5, 6].map(|n| target(if n == 6 { "other" } else { "node" }, &addresses[n], &interval));
+    let all = [&moves, &given_up, &given_back, &regained, &stays, &ends, &slow];
+    let (status, text) = sidecar.put(all.map(Clone::clone).into(), vec![]).await;
     assert_eq!(status, StatusCode::OK, "{text}");
-    until("all are scraped", || async { (sidecar.query("up == 1").await.len() == 6).then_some(()) }).await;
+    until("all are scraped", || async { (sidecar.query("up == 1").await.len() == 7).then_some(()) }).await;
 
-    // A move begins, and another that will come to nothing.
-    sidecar.put([&moving, &slow_one, &comes_back].map(in_transfer).into(), vec![]).await;
-    until("they are in the leaving pool", || async {
-        let text = sidecar.get("/api/v1/targets?state=active").await.1;
-        (text.matches("~leaving-1\",\"scrapeUrl").count() == 3).then_some(())
+    // Moves begin, one of which comes to nothing.
+    sidecar.put([&moves, &slow, &given_up].map(in_transfer).into(), vec![]).await;
+    until("Prometheus has the leaving pools", || async {
+        let pools = sidecar.get("/api/v1/scrape_pools").await.1;
+        (pools.contains("node~leaving-1") && pools.contains("other~leaving-1")).then_some(())
     })
     .await;
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    sidecar.put(vec![comes_back], vec![]).await;
-    // The destination has them; one that this shard had taken over is given back, one has left discovery.
-    sidecar.hand_over(vec![moving.target.id, slow_one.target.id, back.target.id]).await;
+    sidecar.put(vec![given_up.clone()], vec![]).await;
+    // Others have them now, two of which were no move of this shard's; one is no more.
+    let handed_over = [&moves, &slow, &given_back, &regained];
+    sidecar.hand_over(handed_over.map(|target| target.target.id).into()).await;
     sidecar.put(vec![], vec![ends.target.id]).await;
-    assert_eq!(sidecar.report().await.targets.len(), 2);
+    until("all that were handed over are in the leaving pools, and nowhere else", || async {
+        let (_, text) = sidecar.get("/api/v1/targets?state=active").await;
+        let in_pools = text.matches("~leaving-1\",\"scrapeUrl").count();
+        (in_pools == 4 && text.matches("\"scrapeUrl").count() == 6).then_some(())
+    })
+    .await;
+    sidecar.put(vec![regained.clone()], vec![]).await;
+    assert_eq!(sidecar.report().await.targets.len(), 3);
     until("they have left", || async {
         let left = metric(&sidecar, "narthex_sidecar_handed_over_targets_total{way=\"leaving_pool\"}").await;
         (left >= 3.0 && metric(&sidecar, "narthex_sidecar_leaving_generations").await == 0.0).then_some(())
@@ -137,23 +142,25 @@ async fn leaves_no_trace(program: &str) {
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(sidecar.query("up == 0").await.is_empty());
     let answered = sidecar.query("up").await;
-    assert_eq!(answered.len(), 5, "those that left are answered for from what there is: {answered:?}");
+    assert_eq!(answered.len(), 6, "those that left are answered for from what there is: {answered:?}");
     let generated = std::fs::read_to_string(sidecar.path("store/prometheus.yml")).unwrap();
     assert!(!generated.contains("leaving"), "{generated}");
     assert!(!sidecar.path("store/targets/leaving-1").exists());
     sidecar.stop();
 
-    let samples = dump(&sidecar, program);
-    let unharmed = [(&moved, "moved"), (&given_back, "given back"), (&returns, "returned"), (&stays, "stayed")];
-    for (address, what) in unharmed {
+    let samples = dump(&sidecar, &program);
+    for (n, what) in ["moved", "given up", "given back", "regained", "stayed"].into_iter().enumerate() {
+        let address = &addresses[n];
         assert_eq!(markers(&samples, address, "x"), 0, "{program}: {what}");
         assert_eq!(markers(&samples, address, "up"), 0, "{program}: {what}");
-        assert!(longest_pause(&samples, address) < 2900, "{program}: {what}: {}", longest_pause(&samples, address));
+        // One scrape may be missed between two pools: the other shard has it.
+        let pause = longest_pause(&samples, address);
+        assert!(pause < 4900, "{program}: {what}: {pause} ms");
     }
-    // The scrape under way when its pool was removed had been let to its end.
+    // The scrape under way when its pool was to be removed had been let to its end.
     for name in ["x", "up"] {
-        let (_, is_marker) = *samples[&(slow.clone(), name.to_owned())].last().unwrap();
+        let (_, is_marker) = *samples[&(addresses[6].clone(), name.to_owned())].last().unwrap();
         assert!(!is_marker, "{program}: {name} of the slow one ends with a marker");
     }
-    assert_eq!(markers(&samples, &gone, "x"), 2, "{program}: the one that is no more");
+    assert_eq!(markers(&samples, &addresses[5], "x"), 2, "{program}: the one that is no more");
 }
