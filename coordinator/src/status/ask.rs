@@ -80,6 +80,10 @@ pub(super) fn print(text: &str) {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use wiremock::{
+        Mock, MockServer, ResponseTemplate,
+        matchers::{any, header},
+    };
 
     use super::*;
     use crate::args::{Cli, Command};
@@ -92,5 +96,26 @@ mod tests {
         let error = format!("{error:#}");
         assert!(error.starts_with("ask the coordinator at http://u:xxxxx@127.0.0.1:0/ (flag --url): "), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_protected_coordinator_is_asked_with_what_the_flag_names() {
+        let server = MockServer::start().await;
+        let empty = ResponseTemplate::new(200).set_body_string(r#"{"status":"success","data":[]}"#);
+        Mock::given(header("authorization", "Bearer s3cret")).respond_with(empty).mount(&server).await;
+        let refused = ResponseTemplate::new(401).set_body_string("Unauthorized\n");
+        Mock::given(any()).respond_with(refused).with_priority(9).mount(&server).await;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("client.yml"), "authorization: {credentials_file: token}\n").unwrap();
+        std::fs::write(dir.path().join("token"), "s3cret\n").unwrap();
+        let ask = async |flags: &[String]| {
+            let url = format!("--url={}", server.uri());
+            let flags = ["narthex-coordinator".to_owned(), "status".to_owned(), url].into_iter().chain(flags.to_vec());
+            let Some(Command::Status(args)) = Cli::try_parse_from(flags).unwrap().command else { panic!("no status") };
+            Coordinator::of(&args).unwrap().get::<Vec<()>>("api/v1/shards", &[]).await.map_err(|e| format!("{e:#}"))
+        };
+        let error = ask(&[]).await.unwrap_err();
+        assert!(error.ends_with("asks for credentials, and got none or others (flag --http.config.file)"), "{error}");
+        ask(&[format!("--http.config.file={}", dir.path().join("client.yml").display())]).await.unwrap();
     }
 }

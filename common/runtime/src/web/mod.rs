@@ -8,7 +8,7 @@
 //! passed on to somebody else included; who has passed is passed on without the credentials. Files that became
 //! unreadable or wrong change nothing: what was read before stays in force, so half a rotation locks nobody out and lets
 //! nobody in. No secret comes out in a log, an error or a `Debug`. Every wait for the other side has an end, and the
-//! number of connections has, too: see [`serve`].
+//! number of connections has, too: see [`serve()`].
 
 mod args;
 mod client_certificates;
