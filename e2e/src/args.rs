@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Never compress, even when asked to. By default answers are gzipped for those who accept that.
     #[arg(long, help_heading = "Every target")]
     no_gzip: bool,
+    /// Values never change: a body is made once, and serving it costs next to nothing. For benchmarks.
+    #[arg(long, help_heading = "Every target")]
+    fixed_values: bool,
     /// On paths other than /metrics, add a gauge `loadgen_request_info` with path and parameters as labels. Off unless
     /// given.
     #[arg(long, help_heading = "Every target")]
@@ -82,8 +85,8 @@ Examples:
     curl -X PATCH 127.0.0.1:9399/targets/1 -d '{\"failure\": \"status:500\"}'
     curl -X PATCH 127.0.0.1:9399/targets/1 -d '{\"failure\": \"none\"}'
   Fields of PATCH and of --target-config (null sets a field back to its default):
-    series, metrics, labels, growthPerMinute, delayMs, failure, gzip, reflect,
-    body (served as it is, instead of series), contentType (of that body),
+    series, metrics, labels, growthPerMinute, delayMs, failure, gzip, fixedValues,
+    reflect, body (served as it is, instead of series), contentType (of that body),
     basicAuth {username, password}, bearer
   One target with TLS that wants a client certificate:
     echo '[{\"tls\": {\"cert\": \"t/server.pem\", \"key\": \"t/server.key\", \"clientCa\": \"t/ca.pem\"}}]' > one.json
@@ -120,6 +123,7 @@ impl Args {
             delay_ms: self.delay_ms,
             failure: self.failure,
             gzip: !self.no_gzip,
+            fixed_values: self.fixed_values,
             reflect: self.reflect,
             ..TargetSettings::default()
         };

@@ -44,6 +44,8 @@ pub struct TargetSettings {
     pub failure: Failure,
     /// Whether it compresses when asked to.
     pub gzip: bool,
+    /// Whether values stay what they are at first, so that a body is made once and costs nothing from then on.
+    pub fixed_values: bool,
     /// Whether paths other than `/metrics` have a gauge more, which shows path and parameters.
     pub reflect: bool,
     /// A body to serve as it is, instead of series.
@@ -73,6 +75,7 @@ impl Default for TargetSettings {
             delay_ms: 0,
             failure: Failure::None,
             gzip: true,
+            fixed_values: false,
             reflect: false,
             body: None,
             content_type: None,

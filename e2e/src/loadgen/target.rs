@@ -127,7 +127,7 @@ impl Target {
             let set = self.settings.borrow();
             (set.settings.clone(), set.series())
         };
-        let second = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let second = if settings.fixed_values { 0 } else { seconds_since_the_epoch() };
         let lines_of = (count, settings.metrics, settings.labels, format);
         let body_of = (lines_of, second, gzip);
         // Held while a body is made: whoever asks for the same meanwhile gets it from here.
@@ -154,13 +154,18 @@ impl Target {
     }
 }
 
+fn seconds_since_the_epoch() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// Whether the port of a target with these settings is closed.
 pub(super) fn is_closed(set: &Set) -> bool {
     set.settings.failure == Failure::Refuse
 }
 
 /// A text as gzip, fast rather than small.
-pub(super) fn compressed(text: &[u8]) -> Bytes {
+#[must_use]
+pub fn compressed(text: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
     // Writing into memory does not fail.
     drop(encoder.write_all(text));
