@@ -31,13 +31,13 @@ use http::{HeaderMap, Uri};
 use serde_json::Value;
 use tokio::{net::lookup_host, task::JoinSet};
 
-pub use self::{
-    settings::{BasicAuth, Config, Failure, TargetSettings, Tls},
-    target::compressed,
-};
 use self::{
     listening::{Acceptor, bind},
     target::Target,
+};
+pub use self::{
+    settings::{BasicAuth, Config, Failure, TargetSettings, Tls},
+    target::compressed,
 };
 
 /// What a target was asked.

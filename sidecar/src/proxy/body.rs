@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a piece is asked of the target only when Prometheus has room for it, so that no more than some buffers
 //! of a body is ever held. A body that breaks off at the target's end breaks off at Prometheus' end: half an answer is
-//! never taken for a whole one.
+//! never taken for a whole one. A body that is larger than its job allows is taken no further than it takes Prometheus to
+//! see that.
 
 use std::{
     error::Error,
@@ -21,7 +22,8 @@ use super::{measure::Measurement, running::RunningScrape};
 
 /// A body that the proxy hands on.
 pub(super) struct PassingBody {
-    target: Incoming,
+    /// None once the target was let go because the rest helps nobody: Prometheus has enough to hang up.
+    target: Option<Incoming>,
     /// The scrape that ends with this body; none once it has ended.
     scrape: Option<(RunningScrape, Measurement)>,
     give_up: Pin<Box<Sleep>>,
@@ -44,7 +46,7 @@ impl PassingBody {
 
     /// Hands on a body that nobody will look at.
     pub(super) fn unmeasured(target: Incoming, give_up_at: Instant) -> Self {
-        Self { target, scrape: None, give_up: Box::pin(sleep_until(give_up_at)) }
+        Self { target: Some(target), scrape: None, give_up: Box::pin(sleep_until(give_up_at)) }
     }
 
     /// A piece is on its way; not any more if with it there are too many series.
@@ -52,13 +54,26 @@ impl PassingBody {
         let (Some((scrape, measurement)), Some(piece)) = (&mut self.scrape, frame.data_ref()) else { return Ok(()) };
         scrape.passed(piece.len());
         measurement.feed(piece);
-        let exceeded = scrape.exceeded_by(measurement.exposed());
-        exceeded.map_or(Ok(()), |limit| Err(self.cut_off(limit)))
+        if let Some(limit) = scrape.exceeded_by(measurement.exposed()) {
+            return Err(self.cut_off(limit));
+        }
+        if measurement.is_hopeless() {
+            self.let_go();
+        }
+        Ok(())
+    }
+
+    /// Closes the connection to the target, while Prometheus still reads what has come through.
+    fn let_go(&mut self) {
+        self.target = None;
+        if let Some((scrape, _)) = self.scrape.take() {
+            scrape.refused_as_too_large();
+        }
     }
 
     /// A body of known length is not asked for more once it is complete, so its end has to be looked for.
     fn end_if_at_end(&mut self) -> Result<(), BrokenOff> {
-        if self.target.is_end_stream() { self.end() } else { Ok(()) }
+        if self.is_end_stream() { self.end() } else { Ok(()) }
     }
 
     fn end(&mut self) -> Result<(), BrokenOff> {
@@ -92,7 +107,8 @@ impl Body for PassingBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.target).poll_frame(cx) {
+        let next = this.target.as_mut().map_or(Poll::Pending, |target| Pin::new(target).poll_frame(cx));
+        match next {
             Poll::Ready(Some(Ok(frame))) => {
                 let passed = this.passed(&frame).and_then(|()| this.end_if_at_end());
                 Poll::Ready(Some(passed.map(|()| frame)))
@@ -107,11 +123,11 @@ impl Body for PassingBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.target.is_end_stream()
+        self.target.as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.target.size_hint()
+        self.target.as_ref().map(Body::size_hint).unwrap_or_default()
     }
 }
 

@@ -22,6 +22,7 @@ mod metrics;
 mod refusal;
 mod routes;
 mod running;
+mod unpack;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -46,8 +47,9 @@ pub use routes::Routes;
 /// to be the first, or it would send a scrape into a connection that is just being closed.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// How much of a request's head or of a body is held for one connection.
-const BUFFER_BYTES: usize = 64 << 10;
+/// The largest head of a request, and how much of a body may wait to be sent to Prometheus before no more of it is asked
+/// of the target.
+const BUFFER_BYTES: usize = 16 << 10;
 
 /// How long scrapes on their way may take to end when the process does.
 const LAST_SCRAPES: Duration = Duration::from_secs(5);
@@ -110,6 +112,8 @@ async fn serve_connection(stream: TcpStream, forwarder: Forwarder, shutdown: Shu
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .max_buf_size(BUFFER_BYTES)
+        // The answer is the target's, who may have no clock.
+        .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {

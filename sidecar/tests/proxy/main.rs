@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod bounds;
 mod failing;
 mod guarding;
+mod identity;
 mod passing;
 mod prometheus;
 mod refusing;
