@@ -12,6 +12,7 @@ pub mod fingerprint;
 pub mod job;
 pub mod labels;
 pub mod load;
+pub mod redact;
 pub mod relabel;
 pub mod report;
 pub mod semantics;

@@ -15,7 +15,10 @@ use config_support::{Memory, prometheus_3};
 use narthex_common::{
     config::{
         Config, ConfigError, HttpClientConfig, PromDuration, ScrapeConfig, SdConfig,
-        http_client::{Auth, HeaderValues, Secret, Source, TlsConfig, TlsVersion},
+        http_client::{
+            Auth, Grant, HeaderValues, OAuth2Config, ProxyConfig, Secret, SignatureAlgorithm, Source, TlsConfig,
+            TlsVersion,
+        },
         yaml,
     },
     labels::Labels,
@@ -142,10 +145,12 @@ fn http_settings_and_discovery_are_read_with_absolute_paths() {
         },
         follow_redirects: false,
         enable_http2: false,
-        proxy_url: Some(Secret::new("http://user:hidden@proxy:3128")),
-        no_proxy: "localhost".into(),
-        proxy_from_environment: false,
-        proxy_connect_header: BTreeMap::from([("X-Tenant".into(), vec![Secret::new("a"), Secret::new("b")])]),
+        proxy: ProxyConfig {
+            url: Some(Secret::new("http://user:hidden@proxy:3128")),
+            no_proxy: "localhost".into(),
+            from_environment: false,
+            connect_header: BTreeMap::from([("X-Tenant".into(), vec![Secret::new("a"), Secret::new("b")])]),
+        },
         http_headers: BTreeMap::from([(
             "X-Team".into(),
             HeaderValues {
@@ -169,6 +174,47 @@ fn http_settings_and_discovery_are_read_with_absolute_paths() {
     assert_eq!((http.url.expose(), http.refresh_interval), ("http://user:hidden@sd/targets", PromDuration(60_000)));
     assert!(matches!(&http.http_client.auth, Some(Auth::Basic { username: Source::Inline(u), .. }) if u == "u"));
     assert_eq!((kind.as_str(), *line), ("kubernetes_sd_configs", 75));
+}
+
+fn oauth2(job: &ScrapeConfig) -> &OAuth2Config {
+    let Some(Auth::OAuth2(oauth2)) = &job.http_client.auth else { panic!("{:?}", job.http_client.auth) };
+    oauth2
+}
+
+#[test]
+fn everything_that_oauth2_says_is_read() {
+    let config = load_case("oauth2.good.yml").unwrap();
+    let [secret, statement, little] = [0, 1, 2].map(|job: usize| oauth2(&config.jobs[job]));
+    let expected = OAuth2Config {
+        client_id: "me".into(),
+        grant: Grant::ClientCredentials { secret: Some(Source::File("/etc/prometheus/secret".into())) },
+        token_url: Secret::new("https://u:hidden@auth/token"),
+        scopes: vec!["read".into(), "1.10".into()],
+        endpoint_params: BTreeMap::from([("password".into(), Secret::new("hidden")), ("n".into(), Secret::new("1e3"))]),
+        tls: TlsConfig { ca: Some(Source::File("/etc/prometheus/ca.pem".into())), ..TlsConfig::default() },
+        proxy: ProxyConfig { url: Some(Secret::new("http://u:hidden@p")), ..ProxyConfig::default() },
+    };
+    assert_eq!(secret, &expected);
+    assert_eq!(config.jobs[0].http_client.tls, TlsConfig::default());
+    let claims = [
+        ("team", serde_json::json!("a")),
+        ("number", serde_json::json!(16)),
+        ("half", serde_json::json!(0.5)),
+        ("on", serde_json::json!(true)),
+        ("none", serde_json::json!(null)),
+        ("list", serde_json::json!(["1", {"hidden": "yes"}])),
+    ];
+    let expected = Grant::JwtBearer {
+        key: Some(Source::Inline(Secret::new("hidden"))),
+        key_id: "k1".into(),
+        algorithm: SignatureAlgorithm::Rs512,
+        issuer: "i".into(),
+        audience: "a".into(),
+        claims: claims.map(|(name, value)| (name.to_owned(), value)).into(),
+    };
+    assert_eq!(statement.grant, expected);
+    assert_eq!(little.grant, Grant::ClientCredentials { secret: None });
+    assert!(!format!("{config:?} {secret:?} {statement:?}").contains("hidden"));
 }
 
 #[test]
@@ -281,6 +327,9 @@ fn no_secret_is_ever_printed() {
         let error = load_text(&format!("scrape_configs:\n- job_name: a\n  {proxy}\n")).unwrap_err();
         assert!(!error.to_string().contains("hidden"), "{error}");
     }
+    let target = "scrape_configs: [{job_name: a, static_configs: [{targets: ['http://u:hidden@h/x']}]}]";
+    let error = load_text(target).unwrap_err().to_string();
+    assert!(error.ends_with("\"http://u:xxxxx@h/x\" is not a valid hostname"), "{error}");
 }
 
 #[test]

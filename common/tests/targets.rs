@@ -237,6 +237,7 @@ fn histogram_labels_come_with_3_13() {
 #[rstest]
 #[case::no_address(&[("x", "y")], "no address")]
 #[case::path_in_the_address(&[("__address__", "a/b")], "\"a/b\" is not a valid hostname")]
+#[case::password(&[("__address__", "http://u:pw@x")], "\"http://u:xxxxx@x\" is not a valid hostname")]
 #[case::interval(
     &[("__address__", "a"), ("__scrape_interval__", "1x")],
     "error parsing scrape interval: unknown unit \"x\" in duration \"1x\""

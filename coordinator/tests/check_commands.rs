@@ -50,14 +50,6 @@ fn a_good_config_is_said_to_be_good() {
     "narthex-coordinator: prometheus.yml:4: job \"k8s\": kubernetes_sd_configs is not supported yet; Narthex discovers \
      static_configs, file_sd_configs and http_sd_configs\n"
 )]
-#[case::of_a_kind_of_authorization(
-    "scrape_configs:\n- job_name: a\n  oauth2: {client_id: x, client_secret: geheim, token_url: 'http://t'}\n",
-    "job \"a\": oauth2 is not supported yet\n"
-)]
-#[case::of_a_discoverys_authorization(
-    "scrape_configs:\n- job_name: a\n  http_sd_configs:\n  - url: http://sd\n    oauth2: {client_id: x, client_secret: geheim, token_url: 'http://t'}\n",
-    "job \"a\": oauth2 in http_sd_configs is not supported yet\n"
-)]
 #[case::of_a_missing_file(
     "scrape_configs:\n- job_name: a\n  authorization: {credentials_file: token}\n",
     "prometheus.yml:2: job \"a\": error checking authorization credentials or bearer token file \"token\": "

@@ -4,6 +4,7 @@ use std::{cell::RefCell, collections::BTreeSet, fmt, path::Path};
 
 use super::{
     ConfigError, PromDuration,
+    http_client::Secret,
     yaml::{Mismatch, Node, Scalar},
 };
 
@@ -46,6 +47,12 @@ impl<'a> Fields<'a> {
     /// The fields of a node that stands for a value of Prometheus' type `kind`.
     pub(super) fn of(node: &'a Node, kind: &'static str) -> Result<Self, Fault> {
         let entries = node.as_map().ok_or_else(|| Fault::at(node, node.mismatch(kind)))?;
+        Ok(Self { entries, line: node.line, kind, asked: RefCell::default() })
+    }
+
+    /// The same where a text in its place may be a secret: an error does not show it.
+    pub(super) fn of_secrets(node: &'a Node, kind: &'static str) -> Result<Self, Fault> {
+        let entries = node.as_map().ok_or_else(|| Fault::at(node, node.secret_mismatch(kind)))?;
         Ok(Self { entries, line: node.line, kind, asked: RefCell::default() })
     }
 
@@ -116,6 +123,12 @@ impl<'a> Fields<'a> {
         items.iter().map(|item| string_in(item, name)).collect()
     }
 
+    /// A list of secrets, which errors do not show.
+    pub(super) fn secrets(&self, name: &'static str) -> Result<Vec<Secret>, Fault> {
+        let Some(node) = self.get(name) else { return Ok(Vec::new()) };
+        secrets_in(node, name)
+    }
+
     /// The end: every field that is written must have been asked for.
     pub(super) fn finish(self) -> Result<(), Fault> {
         let asked = self.asked.borrow();
@@ -132,6 +145,14 @@ impl<'a> Fields<'a> {
     ) -> Result<Option<T>, Fault> {
         self.get(name).map(|node| convert(node).map_err(|mismatch| in_field(node, name, &mismatch))).transpose()
     }
+}
+
+/// A list of secrets within a field.
+pub(super) fn secrets_in(node: &Node, field: &str) -> Result<Vec<Secret>, Fault> {
+    let mismatch = |node: &Node, wanted| in_field(node, field, &node.secret_mismatch(wanted));
+    let items = node.as_list().ok_or_else(|| mismatch(node, "[]config.Secret"))?;
+    let text = |item: &Node| item.as_str().map(Secret::new).map_err(|_| mismatch(item, "config.Secret"));
+    items.iter().map(text).collect()
 }
 
 /// A string within a field.

@@ -9,6 +9,7 @@ use crate::{
     config::{PromDuration, ScrapeConfig},
     job::JobName,
     labels::{self, Labels, LabelsBuilder},
+    redact::without_password,
     relabel::{BadRule, RelabelConfig, Rules, is_valid_label_name},
     semantics::{NameValidation, PrometheusVersion},
 };
@@ -199,7 +200,7 @@ impl Job {
             CompactString::from(address)
         };
         if address.contains('/') {
-            return Err(format!("{address:?} is not a valid hostname"));
+            return Err(format!("{:?} is not a valid hostname", without_password(&address)));
         }
         check_times(&labels)?;
         if self.version.has_histogram_labels() {

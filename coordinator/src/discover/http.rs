@@ -74,7 +74,9 @@ impl HttpDiscoverer {
                 self.client.insert(client).clone()
             }
         };
-        let response = client.send(self.request()?).await.map_err(|error| error.to_string())?;
+        // The limit around this comes first and has better words.
+        let give_up_at = tokio::time::Instant::now() + self.config.refresh_interval.to_std() + Duration::from_secs(1);
+        let response = client.send_until(self.request()?, give_up_at).await.map_err(|error| error.to_string())?;
         if response.status() != StatusCode::OK {
             return Err(format!("server returned HTTP status {}", response.status()));
         }

@@ -1,7 +1,7 @@
 //! Refusals: what a valid config may ask for that Narthex cannot do (yet).
 
 use narthex_common::{
-    config::{Config, ConfigError, ScrapeConfig, SdConfig, http_client::Auth},
+    config::{Config, ConfigError, ScrapeConfig, SdConfig},
     semantics::PrometheusVersion,
     target::build::TargetBuilder,
 };
@@ -25,7 +25,7 @@ pub fn check(config: &Config, version: PrometheusVersion) -> Result<(), Refusals
     if refusals.is_empty() { Ok(()) } else { Err(Refusals(refusals)) }
 }
 
-/// What the config asks for that Narthex does not know how to do: kinds of discovery, kinds of authorization.
+/// What the config asks for that Narthex does not know how to do: kinds of discovery.
 #[must_use]
 pub fn unsupported(config: &Config) -> Vec<ConfigError> {
     config.jobs.iter().flat_map(unsupported_in).collect()
@@ -33,18 +33,9 @@ pub fn unsupported(config: &Config) -> Vec<ConfigError> {
 
 fn unsupported_in(job: &ScrapeConfig) -> Vec<ConfigError> {
     let mut refusals = Vec::new();
-    if job.http_client.auth == Some(Auth::OAuth2) {
-        refusals.push(refusal(job, line_of(job, "oauth2"), "oauth2 is not supported yet".into()));
-    }
     for sd in &job.discovery {
         match sd {
-            SdConfig::Static(_) | SdConfig::File(_) => {}
-            SdConfig::Http(http) => {
-                if http.http_client.auth == Some(Auth::OAuth2) {
-                    let line = line_of(job, "http_sd_configs");
-                    refusals.push(refusal(job, line, "oauth2 in http_sd_configs is not supported yet".into()));
-                }
-            }
+            SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) => {}
             SdConfig::Other { kind, line } => refusals.push(refusal(
                 job,
                 *line,
@@ -55,11 +46,6 @@ fn unsupported_in(job: &ScrapeConfig) -> Vec<ConfigError> {
         }
     }
     refusals
-}
-
-/// The line of a field of the job, or of the job when the field came by an alias.
-fn line_of(job: &ScrapeConfig, field: &str) -> usize {
-    job.node.get(field).map(|node| node.line).filter(|line| *line > 0).unwrap_or(job.line)
 }
 
 fn refusal(job: &ScrapeConfig, line: usize, message: String) -> ConfigError {

@@ -123,7 +123,8 @@ impl JobProbe {
             .header(TIMEOUT_HEADER, timeout.as_secs_f64().to_string())
             .body(Empty::<Bytes>::new())
             .map_err(|error| format!("parse {}: {error}", target.url))?;
-        let response = self.client.send(request).await.map_err(|error| error.to_string())?;
+        let give_up_at = tokio::time::Instant::now() + timeout;
+        let response = self.client.send_until(request, give_up_at).await.map_err(|error| error.to_string())?;
         if response.status() != StatusCode::OK {
             return Err(format!("server returned HTTP status {}", response.status()));
         }

@@ -150,6 +150,12 @@ mod tests {
             "http_sd_configs: [{url: 'http://u:hunter2@x:port'}]",
             "http_sd_configs: [{url: 'ftp://u:hunter2@x'}]",
             "oauth2: {client_id: a, client_secret: [hunter2], token_url: x}",
+            "oauth2: hunter2",
+            "oauth2: {client_id: a, token_url: x, endpoint_params: {password: [hunter2]}}",
+            "http_headers: {X: {secrets: hunter2}}",
+            "http_headers: {X: {secrets: [[hunter2]]}}",
+            "proxy_url: p\n  proxy_connect_header: {X: hunter2}",
+            "static_configs: [{targets: ['http://u:hunter2@h/x']}]",
         ] {
             let text = format!("scrape_configs:\n- job_name: a\n  {field}\n");
             let error = read(&running, &text, V)

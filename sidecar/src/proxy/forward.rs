@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty, Full};
 use hyper::{body::Incoming, ext::ReasonPhrase};
 use narthex_common::series_limit::{SeriesLimit, SeriesLimits};
-use narthex_runtime::http_client::{ClientError, JobClient, Unanswered};
+use narthex_runtime::http_client::{JobClient, Unanswered};
 use tokio::sync::watch;
 
 use super::{
@@ -82,8 +82,7 @@ async fn ask(
     scrape: &RunningScrape,
     request: Request<Empty<Bytes>>,
 ) -> Result<Response<Incoming>, Unanswered> {
-    let answer = tokio::time::timeout_at(scrape.give_up_at(), client.send(request)).await;
-    answer.unwrap_or_else(|_| Err(ClientError("context deadline exceeded".to_owned()).into()))
+    client.send_until(request, scrape.give_up_at()).await
 }
 
 /// Looks at what a guarded target exposes, and asks again for what may go on.

@@ -45,9 +45,11 @@ async fn only_the_shards_own_prometheus_gets_through_and_only_to_the_shards_own_
 #[tokio::test]
 async fn a_job_without_a_usable_client_answers_every_scrape_with_the_reason() {
     let target = ScriptedTarget::answering(ok("", b"a 1\n")).await;
-    let oauth2 = "oauth2: {client_id: a, client_secret: b, token_url: 'http://x'}";
+    let old_tls = "tls_config: {min_version: TLS10, max_version: TLS11}";
     let no_ca = "tls_config: {ca_file: /nowhere/ca.pem}";
-    for (fields, words) in [(oauth2, "oauth2"), (no_ca, "/nowhere/ca.pem")] {
+    let no_token = "oauth2: {client_id: a, client_secret: b, token_url: 'http://u:geheim@127.0.0.1:1/'}";
+    for (fields, words) in [(old_tls, "TLS 1.2 is the lowest"), (no_ca, "/nowhere/ca.pem"), (no_token, "***@127.0.0.1")]
+    {
         let proxy = Proxy::start(fields, &[target.url()]).await;
         let status = proxy.scrape(&target.url()).await.status;
         assert!(status.starts_with("HTTP/1.1 502 ") && status.contains(words), "{status}");

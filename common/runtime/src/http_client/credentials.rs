@@ -28,6 +28,8 @@ const SENSITIVE_NAMES: [&str; 9] = [
 /// Everything a client adds, as it is right now.
 pub(super) struct Credentials {
     authorization: Option<HeaderValue>,
+    /// Whether what the request brought along gives way: it does to a token of OAuth2, as in Prometheus.
+    comes_first: bool,
     headers: Vec<(HeaderName, Vec<HeaderValue>, Sensitive)>,
 }
 
@@ -35,10 +37,10 @@ pub(super) struct Credentials {
 type Sensitive = bool;
 
 impl Credentials {
-    /// Reads what has to be read.
+    /// Reads what has to be read. A token is not: see [`Self::set_token`].
     pub(super) async fn read(config: &HttpClientConfig) -> Result<Self, ClientError> {
         let authorization = match &config.auth {
-            None | Some(Auth::OAuth2) => None,
+            None | Some(Auth::OAuth2(_)) => None,
             Some(Auth::Basic { username, password }) => {
                 let username = current(username, String::as_str, "basic auth username").await?;
                 let password = match password {
@@ -52,14 +54,20 @@ impl Credentials {
                     Some(credentials) => current(credentials, Secret::expose, "authorization credentials").await?,
                     None => String::new(),
                 };
-                Some(secret_value(&header::AUTHORIZATION, &format!("{kind} {credentials}"))?)
+                Some(secret_value(header::AUTHORIZATION.as_str(), &format!("{kind} {credentials}"))?)
             }
         };
         let mut headers = Vec::with_capacity(config.http_headers.len());
         for (name, values) in &config.http_headers {
             headers.push(read_header(name, values).await?);
         }
-        Ok(Self { authorization, headers })
+        Ok(Self { authorization, comes_first: false, headers })
+    }
+
+    /// Authorizes with a token of OAuth2.
+    pub(super) fn set_token(&mut self, authorization: HeaderValue) {
+        self.authorization = Some(authorization);
+        self.comes_first = true;
     }
 
     /// Adds what may go to the current hop. What the request brought along stays, unless it is a credential and the
@@ -70,9 +78,11 @@ impl Credentials {
                 headers.remove(name);
             }
         }
-        if !headers.contains_key(header::AUTHORIZATION) {
+        let own = self.authorization.as_ref().filter(|_| !hops.have_left_the_host());
+        if let Some(token) = own.filter(|_| self.comes_first) {
+            headers.insert(header::AUTHORIZATION, token.clone());
+        } else if !headers.contains_key(header::AUTHORIZATION) {
             // A URL's own user comes first: Go sets it before Prometheus' round trippers look.
-            let own = self.authorization.as_ref().filter(|_| !hops.have_left_the_host());
             let authorization = match hops.user() {
                 Some((username, password)) => Some(basic(username, password)?),
                 None => own.cloned(),
@@ -101,43 +111,51 @@ async fn read_header(
         HeaderName::try_from(name).map_err(|_| ClientError(format!("net/http: invalid header field name {name:?}")))?;
     let mut current = Vec::new();
     for value in &values.values {
-        current.push(secret_value(&header, value)?);
+        current.push(secret_value(name, value)?);
     }
     for secret in &values.secrets {
-        current.push(secret_value(&header, secret.expose())?);
+        current.push(secret_value(name, secret.expose())?);
     }
     for file in &values.files {
-        current.push(secret_value(&header, &read_trimmed(file, "headers file").await?)?);
+        let text = read_trimmed(file).await.map_err(|why| ClientError(format!("unable to read headers file {why}")))?;
+        current.push(secret_value(name, &text)?);
     }
     let sensitive =
         !values.secrets.is_empty() || !values.files.is_empty() || SENSITIVE_NAMES.contains(&header.as_str());
     Ok((header, current, sensitive))
 }
 
-async fn current<T>(source: &Source<T>, text: impl Fn(&T) -> &str, what: &str) -> Result<String, ClientError> {
+/// The value as it is right now. Errors say what it was read for.
+pub(super) async fn current<T>(
+    source: &Source<T>,
+    text: impl Fn(&T) -> &str,
+    what: &str,
+) -> Result<String, ClientError> {
     match source {
         Source::Inline(value) => Ok(text(value).to_owned()),
-        Source::File(path) => read_trimmed(path, what).await,
+        Source::File(path) => read_trimmed(path)
+            .await
+            .map_err(|why| ClientError(format!("unable to read {what}: unable to read file {why}"))),
     }
 }
 
-async fn read_trimmed(path: &Path, what: &str) -> Result<String, ClientError> {
+async fn read_trimmed(path: &Path) -> Result<String, String> {
     match tokio::fs::read_to_string(path).await {
         Ok(text) => Ok(text.trim().to_owned()),
-        Err(e) => Err(ClientError(format!("unable to read {what}: {}", failure::open(path, &e)))),
+        Err(e) => Err(format!("{}: {}", path.display(), failure::open(path, &e))),
     }
 }
 
-fn basic(username: &str, password: &str) -> Result<HeaderValue, ClientError> {
+/// Basic authorization (RFC 7617).
+pub(super) fn basic(username: &str, password: &str) -> Result<HeaderValue, ClientError> {
     let encoded = BASE64.encode(format!("{username}:{password}"));
-    secret_value(&header::AUTHORIZATION, &format!("Basic {encoded}"))
+    secret_value(header::AUTHORIZATION.as_str(), &format!("Basic {encoded}"))
 }
 
 /// A value that logs do not show. The error does not show it either.
-fn secret_value(name: &HeaderName, text: &str) -> Result<HeaderValue, ClientError> {
-    let mut value = HeaderValue::from_str(text)
-        .or_else(|_| HeaderValue::from_bytes(text.as_bytes()))
-        .map_err(|_| ClientError(format!("net/http: invalid header field value for {:?}", name.as_str())))?;
+pub(super) fn secret_value(name: &str, text: &str) -> Result<HeaderValue, ClientError> {
+    let mut value = HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| ClientError(format!("net/http: invalid header field value for {name:?}")))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -8,7 +8,7 @@ use rustls::{CertificateError, InvalidMessage, pki_types::UnixTime};
 
 use super::{
     ClientError,
-    dial::{Broken, DialError},
+    connect::{Broken, ConnectError},
 };
 
 /// The text of a failed request.
@@ -51,7 +51,7 @@ pub(super) fn one_line(text: &str) -> ClientError {
 }
 
 fn in_gos_words(cause: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(failure) = cause.downcast_ref::<DialError>() {
+    if let Some(failure) = cause.downcast_ref::<ConnectError>() {
         return Some(failure.to_string());
     }
     if let Some(failure) = cause.downcast_ref::<Broken>() {

@@ -1,6 +1,7 @@
 //! The way of one request over redirects, as Go's `net/http` goes it.
 
-use http::{Response, StatusCode, Uri, header, uri};
+use http::{HeaderValue, Response, StatusCode, Uri, header, uri};
+use narthex_common::redact::without_password;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -17,13 +18,14 @@ pub(super) struct Hops {
     left_the_host: bool,
     /// The last `Location` that was followed.
     location: Option<String>,
+    referer: Option<HeaderValue>,
 }
 
 impl Hops {
     /// The start of the way.
     pub(super) fn from(start: Uri) -> Result<Self, ClientError> {
         let (current, user) = split_user(start)?;
-        Ok(Self { first_host: host_of(&current), current, user, left_the_host: false, location: None })
+        Ok(Self { first_host: host_of(&current), current, user, left_the_host: false, location: None, referer: None })
     }
 
     /// The URL to ask now, without its user.
@@ -40,6 +42,11 @@ impl Hops {
     /// even when a later redirect leads back: whoever sent us around must not choose what we disclose.
     pub(super) fn have_left_the_host(&self) -> bool {
         self.left_the_host
+    }
+
+    /// Who sent us here, for servers that want to know. Go does not tell a plain server where it was over TLS.
+    pub(super) fn referer(&self) -> Option<&HeaderValue> {
+        self.referer.as_ref()
     }
 
     /// Goes where an answer points, if it does.
@@ -59,20 +66,34 @@ impl Hops {
         let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
         let next = self.resolved(&location).map_err(|reason| self.failed(reason))?;
         let asked = next.to_string();
-        (self.current, self.user) =
+        let (next, user) =
             split_user(next).map_err(|reason| Unanswered { reason, elsewhere: Some(without_user(&asked)) })?;
+        let tells = self.current.scheme() == next.scheme() || next.scheme() == Some(&uri::Scheme::HTTPS);
+        self.referer = HeaderValue::from_str(&self.current.to_string()).ok().filter(|_| tells);
+        (self.current, self.user) = (next, user);
         self.left_the_host |= !is_same_or_below(&host_of(&self.current), &self.first_host);
         self.location = Some(location);
         Ok(true)
     }
 
     fn resolved(&self, location: &str) -> Result<Uri, ClientError> {
+        let shown = without_password(location);
         let malformed =
-            |why: &str| ClientError(format!("failed to parse Location header {location:?}: parse {location:?}: {why}"));
-        let base = Url::parse(&self.current.to_string()).map_err(|e| malformed(&e.to_string()))?;
+            |why: &str| ClientError(format!("failed to parse Location header {shown:?}: parse {shown:?}: {why}"));
+        let base = self.base().ok_or_else(|| malformed("the URL it is relative to is none"))?;
         let mut next = base.join(location).map_err(|e| malformed(&e.to_string()))?;
         next.set_fragment(None);
         next.as_str().parse().map_err(|e: uri::InvalidUri| malformed(&e.to_string()))
+    }
+
+    /// The current URL with its user, which a relative redirect keeps.
+    fn base(&self) -> Option<Url> {
+        let mut base = Url::parse(&self.current.to_string()).ok()?;
+        if let Some((user, password)) = &self.user {
+            base.set_username(user).ok()?;
+            base.set_password(Some(password.as_str()).filter(|password| !password.is_empty())).ok()?;
+        }
+        Some(base)
     }
 
     /// A request that failed here.
@@ -182,6 +203,38 @@ mod tests {
         assert!(malformed.to_string().starts_with("failed to parse Location header \"http://[::1/\": parse "));
         let ftp = hops.follow(&to("ftp://u:secret@c.example/")).unwrap_err();
         assert_eq!(ftp.elsewhere.unwrap(), "ftp://c.example/");
+    }
+
+    #[test]
+    fn a_relative_redirect_keeps_the_urls_user_and_an_absolute_one_does_not() {
+        let to = |location: &str| Response::builder().status(302).header("location", location).body(()).unwrap();
+        let mut hops = Hops::from("http://me:p%40ss@a.example/".parse().unwrap()).unwrap();
+        assert!(hops.follow(&to("/x")).unwrap());
+        assert_eq!(hops.user(), Some(("me", "p@ss")));
+        assert_eq!(hops.referer().unwrap(), "http://a.example/");
+        assert!(hops.follow(&to("http://a.example/y")).unwrap());
+        assert_eq!(hops.user(), None);
+        assert!(hops.follow(&to("https://u@a.example/z")).unwrap());
+        assert_eq!(hops.user(), Some(("u", "")));
+    }
+
+    #[test]
+    fn a_plain_server_is_not_told_where_we_were_over_tls() {
+        let to = |location: &str| Response::builder().status(302).header("location", location).body(()).unwrap();
+        let mut hops = Hops::from("https://a.example/secret".parse().unwrap()).unwrap();
+        assert!(hops.follow(&to("https://b.example/")).unwrap());
+        assert_eq!(hops.referer().unwrap(), "https://a.example/secret");
+        assert!(hops.follow(&to("http://c.example/")).unwrap());
+        assert_eq!(hops.referer(), None);
+    }
+
+    #[test]
+    fn a_location_that_leads_nowhere_is_shown_without_its_password() {
+        let to = |location: &str| Response::builder().status(302).header("location", location).body(()).unwrap();
+        let mut hops = Hops::from("http://a.example/".parse().unwrap()).unwrap();
+        let failed = hops.follow(&to("http://u:pw@[bad")).unwrap_err();
+        let expected = "failed to parse Location header \"http://u:xxxxx@[bad\": parse \"http://u:xxxxx@[bad\": ";
+        assert!(failed.to_string().starts_with(expected), "{failed}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! One request with a body, for APIs of our own.
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::{ClientError, JobClient, credentials::Credentials, explicit_default_port, redirect::Hops};
+use super::{ClientError, JobClient, redirect::Hops};
 
 impl JobClient {
     /// Sends a request of any method with the client's credentials and headers added. Redirects are not followed: they
@@ -17,18 +17,11 @@ impl JobClient {
     /// # Errors
     /// When no answer came.
     pub async fn send_once(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
-        let transport = self.current_transport().await?;
-        let credentials = Credentials::read(&self.0.config).await?;
+        let transport = self.0.connections.current().await?;
         let (mut parts, body) = request.into_parts();
+        let credentials = self.credentials(&parts.headers).await?;
         let target = Hops::from(parts.uri)?;
-        parts.headers.remove(header::HOST);
-        credentials.add_to(&mut parts.headers, &target)?;
-        if let Some(authorization) = self.0.proxies.authorization_for(target.current()) {
-            parts.headers.insert(header::PROXY_AUTHORIZATION, authorization);
-        }
-        if let Some(host) = explicit_default_port(target.current()) {
-            parts.headers.insert(header::HOST, host);
-        }
+        parts.headers = self.headers(parts.headers, &credentials, &target)?;
         parts.uri = target.current().clone();
         transport.exchange(Request::from_parts(parts, body)).await
     }

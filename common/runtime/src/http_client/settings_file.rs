@@ -174,7 +174,7 @@ mod tests {
         fs::write(&path, "tls_config:\n  ca_file: /nowhere\n").unwrap();
         let error = refused();
         assert!(
-            error.starts_with("use FILE (flag --flag): unable to load specified CA cert /nowhere: open"),
+            error.starts_with("use FILE (flag --flag): unable to read CA cert: unable to read file /nowhere: open"),
             "{error}"
         );
     }

@@ -2,12 +2,16 @@
 //! comes back.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot set its scene must fail")]
 
+mod relay;
 mod server;
 
 mod auth;
+mod environment;
 mod failures;
+mod oauth2;
 mod proxy;
 mod redirects;
+mod socks;
 mod tls;
 
 use bytes::Bytes;

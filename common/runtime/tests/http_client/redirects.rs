@@ -1,5 +1,7 @@
 //! What follows a redirect, and what stays.
 
+use std::sync::{Arc, OnceLock};
+
 use narthex_common::config::http_client::{Auth, HeaderValues, HttpClientConfig, Secret, Source};
 use narthex_runtime::http_client::JobClient;
 
@@ -64,5 +66,30 @@ async fn a_circle_of_redirects_ends() {
     let failure = get(&HttpClientConfig::default(), &server.url("/")).await.unwrap_err();
     assert_eq!(failure.to_string(), "stopped after 10 redirects");
     assert_eq!(failure.elsewhere.as_deref(), Some("/again"));
+    // So many requests Prometheus 2.42 sends to a server that does this.
     assert_eq!(server.asked().len(), 10);
+}
+
+#[tokio::test]
+async fn a_server_is_told_who_redirected_to_it() {
+    let server = Server::start(|asked| if asked.uri.path() == "/old" { redirect_to("/new") } else { ok() }).await;
+    get(&HttpClientConfig::default(), &format!("http://u:p@{}/old?x=1", server.address)).await.unwrap();
+    let [first, second] = &server.asked()[..] else { panic!("{:?}", server.asked()) };
+    assert_eq!(first.header("referer"), None);
+    assert_eq!(second.header("referer"), Some(server.url("/old?x=1").as_str()));
+    assert_eq!(second.header("authorization"), Some("Basic dTpw"), "the redirect is relative to a URL with a user");
+}
+
+#[tokio::test]
+async fn credentials_do_not_come_back_once_they_have_been_left_behind() {
+    let server = Arc::new(OnceLock::<String>::new());
+    let home = Arc::clone(&server);
+    let other = Server::start_on("127.0.0.2:0", move |_| redirect_to(home.get().unwrap())).await;
+    let elsewhere = other.url("/");
+    let first = Server::start(move |asked| if asked.uri.path() == "/a" { redirect_to(&elsewhere) } else { ok() }).await;
+    server.set(first.url("/b")).unwrap();
+    get(&with_secrets(), &first.url("/a")).await.unwrap();
+    let [asked, again] = &first.asked()[..] else { panic!("{:?}", first.asked()) };
+    assert_eq!(asked.header("authorization"), Some("Bearer token"));
+    assert_eq!((again.header("authorization"), again.header("x-key")), (None, None));
 }

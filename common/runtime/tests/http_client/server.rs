@@ -2,12 +2,13 @@
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, Uri};
-use http_body_util::Full;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -22,12 +23,26 @@ use tokio_rustls::TlsAcceptor;
 /// What came in with one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
+    pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) version: http::Version,
+    pub(crate) body: String,
 }
 
 impl Asked {
+    async fn read(request: Request<Incoming>) -> Self {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Self {
+            method: head.method,
+            uri: head.uri,
+            headers: head.headers,
+            version: head.version,
+            body: String::from_utf8(body).unwrap(),
+        }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -58,6 +73,14 @@ impl Server {
         Self::serve("127.0.0.1:0", Some(TlsAcceptor::from(Arc::new(config))), |_| ok()).await
     }
 
+    /// The same with TLS, answering as the function says.
+    pub(crate) async fn start_tls_with(
+        config: ServerConfig,
+        answer: impl Fn(&Asked) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve("127.0.0.1:0", Some(TlsAcceptor::from(Arc::new(config))), answer).await
+    }
+
     async fn serve(
         address: &str,
         tls: Option<TlsAcceptor>,
@@ -72,14 +95,12 @@ impl Server {
                 let (tls, remember, answer) = (tls.clone(), Arc::clone(&remember), Arc::clone(&answer));
                 tokio::spawn(async move {
                     let service = service_fn(move |request: Request<Incoming>| {
-                        let asked = Asked {
-                            uri: request.uri().clone(),
-                            headers: request.headers().clone(),
-                            version: request.version(),
-                        };
-                        remember.lock().unwrap().push(asked.clone());
-                        let response = answer(&asked);
-                        async move { Ok::<_, std::convert::Infallible>(response) }
+                        let (remember, answer) = (Arc::clone(&remember), Arc::clone(&answer));
+                        async move {
+                            let asked = Asked::read(request).await;
+                            remember.lock().unwrap().push(asked.clone());
+                            Ok::<_, std::convert::Infallible>(answer(&asked))
+                        }
                     });
                     let connection = auto::Builder::new(TokioExecutor::new());
                     match tls {
@@ -144,8 +165,16 @@ impl Authority {
 
     /// A certificate for the given names or addresses.
     pub(crate) fn issue(&self, names: &[&str]) -> Identity {
+        self.issue_for(names, 2000..3000)
+    }
+
+    /// The same, good from and up to the second of January of these years.
+    pub(crate) fn issue_for(&self, names: &[&str], years: Range<i32>) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(years.start, 1, 2);
+        params.not_after = rcgen::date_time_ymd(years.end, 1, 2);
         let cert = params.signed_by(&key, &self.0).unwrap();
         Identity { cert: cert.pem(), key: key.serialize_pem() }
     }

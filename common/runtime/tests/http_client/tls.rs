@@ -1,6 +1,6 @@
 //! Whom a client trusts over TLS, and how it shows who it is.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use narthex_common::config::http_client::{HttpClientConfig, Secret, Source, TlsConfig, TlsVersion};
 use narthex_runtime::http_client::JobClient;
@@ -119,25 +119,110 @@ fn unusable_settings_are_refused_when_the_client_is_made() {
     let missing = TlsConfig { ca: Some(Source::File("/no/such/ca.pem".into())), ..TlsConfig::default() };
     assert_eq!(
         refused(missing),
-        "unable to load specified CA cert /no/such/ca.pem: open /no/such/ca.pem: no such file or directory"
+        "unable to read CA cert: unable to read file /no/such/ca.pem: open /no/such/ca.pem: no such file or directory"
     );
     assert_eq!(
         refused(trusting("no pem")),
-        "unable to use specified CA cert: failed to find any PEM data in certificate input"
+        "unable to use specified CA cert inline: failed to find any PEM data in certificate input"
     );
     let authority = Authority::new();
     let (one, other) = (authority.issue(&["one"]), authority.issue(&["other"]));
     let mixed = Identity { cert: one.cert, key: other.key };
     assert_eq!(
         refused(showing(&mixed, &authority.pem())),
-        "unable to use specified client cert & key: tls: private key does not match public key"
+        "unable to use specified client cert (inline) & key (inline): tls: private key does not match public key"
     );
-    let too_old = TlsConfig { max_version: Some(TlsVersion::Tls11), ..TlsConfig::default() };
-    assert!(refused(too_old).contains("TLS 1.0 and 1.1"));
-    let upside_down = TlsConfig {
-        min_version: Some(TlsVersion::Tls13),
-        max_version: Some(TlsVersion::Tls12),
-        ..TlsConfig::default()
+    let versions = |min_version, max_version| TlsConfig { min_version, max_version, ..TlsConfig::default() };
+    // Go's minimum is TLS 1.2, too, as long as the config does not say otherwise.
+    let nothing_left = "tls: no supported versions satisfy MinVersion and MaxVersion";
+    assert_eq!(refused(versions(None, Some(TlsVersion::Tls11))), nothing_left);
+    assert_eq!(refused(versions(Some(TlsVersion::Tls13), Some(TlsVersion::Tls12))), nothing_left);
+    let too_old = refused(versions(Some(TlsVersion::Tls10), Some(TlsVersion::Tls11)));
+    assert!(too_old.contains("TLS 1.0 and 1.1"), "{too_old}");
+    let unreadable = TlsConfig { insecure_skip_verify: true, ..trusting("no pem") };
+    assert!(refused(unreadable).starts_with("unable to use specified CA cert inline"));
+}
+
+#[tokio::test]
+async fn versions_are_kept_to() {
+    let authority = Authority::new();
+    let identity = authority.issue(&["127.0.0.1"]);
+    let newest = Server::start_tls(speaking(&identity, &rustls::version::TLS13)).await;
+    let older = Server::start_tls(speaking(&identity, &rustls::version::TLS12)).await;
+    let config = |min_version, max_version| with(TlsConfig { min_version, max_version, ..trusting(&authority.pem()) });
+    // A minimum that rustls does not speak is no obstacle to a server that speaks better.
+    for both in [config(None, None), config(Some(TlsVersion::Tls10), None)] {
+        get(&both, &newest.https()).await.unwrap();
+        get(&both, &older.https()).await.unwrap();
+    }
+    let at_most = config(None, Some(TlsVersion::Tls12));
+    get(&at_most, &older.https()).await.unwrap();
+    let refused = "remote error: tls: protocol version not supported";
+    assert_eq!(failure(&at_most, &newest.https()).await, refused);
+    let at_least = config(Some(TlsVersion::Tls13), None);
+    get(&at_least, &newest.https()).await.unwrap();
+    assert_eq!(failure(&at_least, &older.https()).await, refused);
+}
+
+fn speaking(identity: &Identity, version: &'static rustls::SupportedProtocolVersion) -> rustls::ServerConfig {
+    let mut config = server_tls(identity, None);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut only = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(&config.cert_resolver));
+    std::mem::swap(&mut only.alpn_protocols, &mut config.alpn_protocols);
+    only
+}
+
+/// In the words that Prometheus 3.5 had for servers of the same kind; 2.42 has them without the first two.
+#[tokio::test]
+async fn a_certificate_that_is_not_good_now_says_since_when() {
+    let authority = Authority::new();
+    let of = |years| Server::start_tls(server_tls(&authority.issue_for(&["127.0.0.1"], years), None));
+    let expired = of(2020..2021).await;
+    let said = failure(&with(trusting(&authority.pem())), &expired.https()).await;
+    let start = "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 20";
+    assert!(said.starts_with(start) && said.ends_with("Z is after 2021-01-02T00:00:00Z"), "{said}");
+    let early = of(2900..2901).await;
+    let said = failure(&with(trusting(&authority.pem())), &early.https()).await;
+    assert!(said.starts_with(start) && said.ends_with("Z is before 2900-01-02T00:00:00Z"), "{said}");
+}
+
+#[tokio::test]
+async fn a_certificate_for_others_says_for_whom_it_is() {
+    let authority = Authority::new();
+    let server = Server::start_tls(server_tls(&authority.issue(&["a.example", "b.example"]), None)).await;
+    let named = TlsConfig { server_name: Some("c.example".to_owned()), ..trusting(&authority.pem()) };
+    let expected =
+        "tls: failed to verify certificate: x509: certificate is valid for a.example, b.example, not c.example";
+    assert_eq!(failure(&with(named), &server.https()).await, expected);
+    let server = Server::start_tls(server_tls(&authority.issue(&["10.0.0.9"]), None)).await;
+    let expected = "tls: failed to verify certificate: x509: certificate is valid for 10.0.0.9, not 127.0.0.1";
+    assert_eq!(failure(&with(trusting(&authority.pem())), &server.https()).await, expected);
+}
+
+#[tokio::test]
+async fn a_renewed_client_certificate_is_shown_without_a_restart() {
+    let (authority, unknown) = (Authority::new(), Authority::new());
+    let server = Server::start_tls(server_tls(&authority.issue(&["127.0.0.1"]), Some(&authority))).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    let write = |identity: &Identity| {
+        fs::write(&cert, &identity.cert).unwrap();
+        fs::write(&key, &identity.key).unwrap();
     };
-    assert_eq!(refused(upside_down), "tls: no supported versions satisfy MinVersion and MaxVersion");
+    write(&unknown.issue(&["client"]));
+    let tls = TlsConfig {
+        cert: Some(Source::File(cert.clone())),
+        key: Some(Source::File(key.clone())),
+        ..trusting(&authority.pem())
+    };
+    let client = JobClient::new(&with(tls)).unwrap();
+    client.send(request(&server.https())).await.unwrap_err();
+    write(&authority.issue(&["client"]));
+    // The files are looked at again after 3 s.
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    client.send(request(&server.https())).await.unwrap();
 }

@@ -1,9 +1,14 @@
 //! The HTTP client settings of a job or of a discovery: `basic_auth`, `tls_config` and their like.
 
+mod oauth2;
+mod proxy;
 mod read;
 mod tls;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+pub use oauth2::{Grant, OAuth2Config, SignatureAlgorithm};
+pub use proxy::ProxyConfig;
 
 /// A secret. Never printed.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -55,8 +60,8 @@ pub enum Auth {
         /// What follows it.
         credentials: Option<Source<Secret>>,
     },
-    /// `oauth2`: known, validated, refused by whoever would have to use it until it is built.
-    OAuth2,
+    /// `oauth2`: with a token that is fetched from somewhere else.
+    OAuth2(Box<OAuth2Config>),
 }
 
 /// A TLS protocol version.
@@ -113,14 +118,8 @@ pub struct HttpClientConfig {
     pub follow_redirects: bool,
     /// Whether HTTP/2 may be negotiated.
     pub enable_http2: bool,
-    /// The proxy to use. May hold a password.
-    pub proxy_url: Option<Secret>,
-    /// Hosts that are reached without the proxy.
-    pub no_proxy: String,
-    /// Whether the environment names the proxy.
-    pub proxy_from_environment: bool,
-    /// Headers sent to the proxy with CONNECT.
-    pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
+    /// How targets are reached through a proxy.
+    pub proxy: ProxyConfig,
     /// Headers added to every request.
     pub http_headers: BTreeMap<String, HeaderValues>,
 }
@@ -132,10 +131,7 @@ impl Default for HttpClientConfig {
             tls: TlsConfig::default(),
             follow_redirects: true,
             enable_http2: true,
-            proxy_url: None,
-            no_proxy: String::new(),
-            proxy_from_environment: false,
-            proxy_connect_header: BTreeMap::new(),
+            proxy: ProxyConfig::default(),
             http_headers: BTreeMap::new(),
         }
     }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{
     super::{
-        fields::{Fault, Fields, string_in},
-        go_url,
+        fields::{Fault, Fields},
         paths::BaseDir,
-        yaml::{Node, Scalar},
+        yaml::Node,
     },
-    Auth, HeaderValues, HttpClientConfig, Secret, Source, tls,
+    Auth, HeaderValues, HttpClientConfig, ProxyConfig, Secret, Source, oauth2, tls,
 };
 
 /// Headers that make or describe the connection, or that Prometheus sets itself.
@@ -34,23 +33,15 @@ const RESERVED_HEADERS: [&str; 18] = [
     "X-Amz-Content-Sha256",
 ];
 
-/// The grant type with which a certificate takes the place of a secret.
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-
 impl HttpClientConfig {
     /// Reads the settings among a job's or a discovery's other fields.
     pub(in super::super) fn read(fields: &Fields<'_>, dir: BaseDir<'_>) -> Result<Self, Fault> {
-        let auth = read_auth(fields, dir)?;
-        let proxy = Proxy::read(fields)?;
         Ok(Self {
-            auth,
+            auth: read_auth(fields, dir)?,
+            proxy: ProxyConfig::read(fields)?,
             tls: tls::read(fields, dir)?,
             follow_redirects: fields.bool("follow_redirects", true)?,
             enable_http2: fields.bool("enable_http2", true)?,
-            proxy_url: proxy.url,
-            no_proxy: proxy.no_proxy,
-            proxy_from_environment: proxy.from_environment,
-            proxy_connect_header: proxy.connect_header,
             http_headers: read_headers(fields, dir)?,
         })
     }
@@ -129,7 +120,7 @@ fn read_auth(fields: &Fields<'_>, dir: BaseDir<'_>) -> Result<Option<Auth>, Faul
         return refuse(field, "at most one of basic_auth, oauth2 & authorization must be configured");
     }
     if let Some(node) = oauth2 {
-        return check_oauth2(node, dir).map(|()| Some(Auth::OAuth2));
+        return oauth2::read(node, dir).map(|config| Some(Auth::OAuth2(Box::new(config))));
     }
     let credentials = match (token.is_empty(), token_file.is_empty()) {
         (false, _) => Some(Source::Inline(Secret::new(token))),
@@ -141,7 +132,7 @@ fn read_auth(fields: &Fields<'_>, dir: BaseDir<'_>) -> Result<Option<Auth>, Faul
 }
 
 fn read_basic_auth(node: &Node, dir: BaseDir<'_>) -> Result<Auth, Fault> {
-    let fields = Fields::of(node, "config.plain")?;
+    let fields = Fields::of_secrets(node, "config.plain")?;
     let username = ThreeWays::read(&fields, ["username", "username_file", "username_ref"])?;
     let password = ThreeWays::read(&fields, ["password", "password_file", "password_ref"])?;
     fields.finish()?;
@@ -154,7 +145,7 @@ fn read_basic_auth(node: &Node, dir: BaseDir<'_>) -> Result<Auth, Fault> {
 }
 
 fn read_authorization(node: &Node, dir: BaseDir<'_>) -> Result<Auth, Fault> {
-    let fields = Fields::of(node, "config.Authorization")?;
+    let fields = Fields::of_secrets(node, "config.Authorization")?;
     let kind = fields.string("type", "")?.trim().to_owned();
     let credentials = ThreeWays::read(&fields, ["credentials", "credentials_file", "credentials_ref"])?;
     fields.finish()?;
@@ -166,97 +157,13 @@ fn read_authorization(node: &Node, dir: BaseDir<'_>) -> Result<Auth, Fault> {
     Ok(Auth::Header { kind, credentials: credentials.into_source(dir, Secret::new)? })
 }
 
-/// OAuth2 is validated only: nothing here speaks it yet.
-fn check_oauth2(node: &Node, dir: BaseDir<'_>) -> Result<(), Fault> {
-    let fields = Fields::of(node, "config.plain")?;
-    let refuse = |message: &str| Err(Fault::at(node, message));
-    let client_id = fields.string("client_id", "")?;
-    let token_url = fields.string("token_url", "")?;
-    let grant_type = fields.string("grant_type", "")?;
-    let algorithm = fields.string("signature_algorithm", "")?;
-    for name in ["client_certificate_key_id", "iss", "audience"] {
-        fields.string(name, "")?;
-    }
-    fields.strings("scopes")?;
-    fields.map("endpoint_params", "map[string]string")?;
-    fields.map("claims", "map[string]interface {}")?;
-    let secret = ThreeWays::read(&fields, ["client_secret", "client_secret_file", "client_secret_ref"])?;
-    let certificate = ThreeWays::read(
-        &fields,
-        ["client_certificate_key", "client_certificate_key_file", "client_certificate_key_ref"],
-    )?;
-    tls::read(&fields, dir)?;
-    Proxy::read(&fields)?;
-    fields.finish()?;
-
-    if client_id.is_empty() {
-        return refuse("oauth2 client_id must be configured");
-    }
-    if token_url.is_empty() {
-        return refuse("oauth2 token_url must be configured");
-    }
-    if grant_type == JWT_BEARER {
-        certificate.at_most_one(&format!(
-            "at most one of oauth2 client_certificate_key, client_certificate_key_file & client_certificate_key_ref \
-             must be configured using grant-type={JWT_BEARER}"
-        ))?;
-        if !matches!(algorithm.as_str(), "" | "RS256" | "RS384" | "RS512") {
-            return refuse("valid signature algorithms are RS256, RS384 and RS512");
-        }
-        return Ok(());
-    }
-    secret.at_most_one("at most one of oauth2 client_secret, client_secret_file & client_secret_ref must be configured")
-}
-
-/// How requests reach a proxy.
-struct Proxy {
-    url: Option<Secret>,
-    no_proxy: String,
-    from_environment: bool,
-    connect_header: BTreeMap<String, Vec<Secret>>,
-}
-
-impl Proxy {
-    fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
-        let url = fields.string("proxy_url", "")?;
-        let url_is_written = fields.get_filled("proxy_url").is_some();
-        let no_proxy = fields.string("no_proxy", "")?;
-        let from_environment = fields.bool("proxy_from_environment", false)?;
-        let mut connect_header = BTreeMap::new();
-        for (name, values) in fields.map("proxy_connect_header", "config.ProxyHeader")? {
-            connect_header.insert(name.text.clone(), secrets(name, values)?);
-        }
-
-        let refuse = |field, message: &str| Err(Fault::new(fields.line_of(field), message));
-        if let Err(problem) = go_url::parse(&url) {
-            return refuse("proxy_url", &format!("proxy_url: {problem}"));
-        }
-        if !connect_header.is_empty() && !from_environment && url.is_empty() {
-            let message =
-                "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured";
-            return refuse("proxy_connect_header", message);
-        }
-        if from_environment && !url.is_empty() {
-            return refuse("proxy_url", "if proxy_from_environment is configured, proxy_url must not be configured");
-        }
-        if from_environment && !no_proxy.is_empty() {
-            return refuse("no_proxy", "if proxy_from_environment is configured, no_proxy must not be configured");
-        }
-        if !url_is_written && !no_proxy.is_empty() {
-            return refuse("no_proxy", "if no_proxy is configured, proxy_url must also be configured");
-        }
-        let url = (!url.is_empty()).then(|| Secret::new(url));
-        Ok(Self { url, no_proxy, from_environment, connect_header })
-    }
-}
-
 fn read_headers(fields: &Fields<'_>, dir: BaseDir<'_>) -> Result<BTreeMap<String, HeaderValues>, Fault> {
     let mut headers = BTreeMap::new();
     for (name, node) in fields.map("http_headers", "config.Headers")? {
         let values = Fields::of(node, "config.Header")?;
         let header = HeaderValues {
             values: values.strings("values")?,
-            secrets: values.strings("secrets")?.into_iter().map(Secret::new).collect(),
+            secrets: values.secrets("secrets")?,
             files: values.strings("files")?.iter().map(|file| dir.join(file)).collect(),
         };
         values.finish()?;
@@ -267,11 +174,6 @@ fn read_headers(fields: &Fields<'_>, dir: BaseDir<'_>) -> Result<BTreeMap<String
         headers.insert(name.text.clone(), header);
     }
     Ok(headers)
-}
-
-fn secrets(name: &Scalar, node: &Node) -> Result<Vec<Secret>, Fault> {
-    let items = node.as_list().ok_or_else(|| Fault::at(node, node.mismatch("[]config.Secret")))?;
-    items.iter().map(|item| string_in(item, &name.text).map(Secret::new)).collect()
 }
 
 /// The name as Go writes it, `user-agent` as `User-Agent`; unchanged when it could not be a header's.

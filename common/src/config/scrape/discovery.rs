@@ -11,7 +11,7 @@ use super::{
     },
     FileSdConfig, HttpSdConfig, SdConfig, StaticConfig,
 };
-use crate::{relabel::is_valid_label_name, semantics::NameValidation};
+use crate::{redact::without_password, relabel::is_valid_label_name, semantics::NameValidation};
 
 /// Discoveries that Prometheus has and Narthex leaves to somebody else.
 const OTHER_KINDS: [&str; 34] = [
@@ -79,7 +79,8 @@ pub(super) fn check_static_targets(fields: &Fields<'_>) -> Result<(), Fault> {
     for group in fields.list("static_configs", "")? {
         for target in group.get("targets").map_or(&[][..], Node::items) {
             if let Some(text) = target.text().filter(|text| text.contains('/')) {
-                return Err(Fault::at(target, format!("{text:?} is not a valid hostname")));
+                let shown = without_password(text);
+                return Err(Fault::at(target, format!("{shown:?} is not a valid hostname")));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What a scalar means where a string, a number or a boolean is expected: YAML 1.1 as Go's yaml.v2 reads it.
 
+use serde_json::Value;
+
 use super::{Kind, Node, Scalar};
 
 /// A value of another type than the one that was expected, in the words of Go's YAML library.
@@ -124,6 +126,36 @@ impl Node {
             Kind::Mapping(_) => "!!map".into(),
         };
         Mismatch { found, wanted }
+    }
+
+    /// The same where the text may be a secret: only its type is shown.
+    #[must_use]
+    pub fn secret_mismatch(&self, wanted: &'static str) -> Mismatch {
+        let mut mismatch = self.mismatch(wanted);
+        mismatch.found.truncate(mismatch.found.find(' ').unwrap_or(mismatch.found.len()));
+        mismatch
+    }
+
+    /// The value as JSON has it: what a program makes of it that asks for no type.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match &self.kind {
+            Kind::Sequence(items) => items.iter().map(Self::to_json).collect(),
+            Kind::Mapping(entries) => {
+                Value::Object(entries.iter().map(|(key, node)| (key.text.clone(), node.to_json())).collect())
+            }
+            Kind::Scalar(scalar) => match scalar.resolve() {
+                Resolved::Null => Value::Null,
+                Resolved::Bool(value) => value.into(),
+                Resolved::Int(value) => i64::try_from(value)
+                    .map(Value::from)
+                    .or_else(|_| u64::try_from(value).map(Value::from))
+                    .unwrap_or_default(),
+                // JSON has no infinity.
+                Resolved::Float(value) => value.into(),
+                Resolved::Str => scalar.text.as_str().into(),
+            },
+        }
     }
 
     fn scalar(&self, wanted: &'static str) -> Result<&Scalar, Mismatch> {

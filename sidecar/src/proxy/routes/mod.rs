@@ -105,7 +105,7 @@ pub(super) struct Route {
 
 impl Routes {
     /// The routes of an assignment, for a Prometheus that shows `token`. A job whose client cannot be made – a missing
-    /// CA file, `oauth2` – does not fail the others: its scrapes are answered with the reason. What stayed the same
+    /// CA file, say – does not fail the others: its scrapes are answered with the reason. What stayed the same
     /// since `previous` is taken over from there, connections included.
     #[must_use]
     pub fn new(

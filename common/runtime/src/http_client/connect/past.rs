@@ -21,7 +21,7 @@ use hyper_util::client::legacy::{
 };
 use tower::Service;
 
-use super::failure;
+use crate::http_client::failure;
 
 tokio::task_local! {
     /// The past of the connection that a request opens for itself, so that its failure is found even if hyper does not
@@ -31,7 +31,7 @@ tokio::task_local! {
 
 /// What has happened on a connection. Found among the extensions of answers and failures.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Past(Arc<Events>);
+pub(in super::super) struct Past(Arc<Events>);
 
 #[derive(Debug, Default)]
 struct Events {
@@ -41,17 +41,17 @@ struct Events {
 
 impl Past {
     /// Runs a request; a connection that it opens has this past.
-    pub(super) async fn of_opened_by<T>(&self, request: impl Future<Output = T>) -> T {
+    pub(in super::super) async fn of_opened_by<T>(&self, request: impl Future<Output = T>) -> T {
         OPENED.scope(self.clone(), request).await
     }
 
     /// Remembers that an answer came.
-    pub(super) fn set_answered(&self) {
+    pub(in super::super) fn set_answered(&self) {
         self.0.answered.store(true, Ordering::Relaxed);
     }
 
     /// Whether a failed request was not the first one on its connection.
-    pub(super) fn had_answered(failure: &legacy::Error) -> bool {
+    pub(in super::super) fn had_answered(failure: &legacy::Error) -> bool {
         let mut extensions = http::Extensions::new();
         if let Some(connection) = failure.connect_info() {
             connection.get_extras(&mut extensions);
@@ -60,14 +60,14 @@ impl Past {
     }
 
     /// Why the connection broke, if it did.
-    pub(super) fn why_it_broke(&self) -> Option<&str> {
+    pub(in super::super) fn why_it_broke(&self) -> Option<&str> {
         self.0.broke.get().map(String::as_str)
     }
 }
 
 /// A connector whose connections remember their past.
 #[derive(Clone)]
-pub(super) struct Remembering<C>(pub(super) C);
+pub(in super::super) struct Remembering<C>(pub(in super::super) C);
 
 impl<C> Service<Uri> for Remembering<C>
 where
@@ -91,7 +91,7 @@ where
 }
 
 /// A connection with its past.
-pub(super) struct Remembered<S> {
+pub(in super::super) struct Remembered<S> {
     stream: S,
     past: Past,
     /// What a write failed with, until the reason is known.
