@@ -120,15 +120,19 @@ pub fn longest_distance(stored: &Stored, span: (i64, i64)) -> Duration {
     Duration::from_millis(u64::try_from(longest).unwrap_or_default())
 }
 
-/// Where a scrape is missing: neighbouring samples that are more than one interval and a half apart. Scrapes are that
-/// late only when one was left out.
+/// Where a scrape is missing, up to a moment: neighbouring samples that are more than one interval and a half apart.
+/// Scrapes are that late only when one was left out. At the end, one may be under way.
 #[must_use]
-pub fn holes(stored: &Stored, interval: Duration) -> Vec<Flaw<'_>> {
+pub fn holes(stored: &Stored, interval: Duration, until: i64) -> Vec<Flaw<'_>> {
     let longest = milliseconds(interval * 3 / 2);
     let mut holes = Vec::new();
     for (series, moments) in stored {
         let missing = moments.samples.windows(2).filter(|pair| pair[1] - pair[0] > longest);
         holes.extend(missing.map(|pair| Flaw { series, after: pair[0], before: pair[1] }));
+        let last = moments.samples.last().copied().unwrap_or_default();
+        if until - last > longest {
+            holes.push(Flaw { series, after: last, before: until });
+        }
     }
     holes
 }
@@ -175,9 +179,13 @@ mod tests {
         let interval = Duration::from_secs(2);
         let (one, other) = (of(&[0, 2000, 4000]), of(&[4000, 6100, 8100]));
         let missing = of(&[0, 2000, 6100]);
-        assert_eq!(holes(&merged(&[&one, &other]), interval), []);
+        assert_eq!(holes(&merged(&[&one, &other]), interval, 11_000), []);
+        assert_eq!(
+            holes(&merged(&[&one, &other]), interval, 12_000),
+            [Flaw { series: "up", after: 8100, before: 12_000 }]
+        );
         assert_eq!(longest_distance(&merged(&[&one, &other]), (0, 8100)), Duration::from_millis(2100));
-        assert_eq!(holes(&missing, interval), [Flaw { series: "up", after: 2000, before: 6100 }]);
+        assert_eq!(holes(&missing, interval, 7000), [Flaw { series: "up", after: 2000, before: 6100 }]);
         assert_eq!(longest_distance(&missing, (0, 2000)), interval);
     }
 }
