@@ -29,7 +29,6 @@ const ALL: Option<u64> = Some(1_000_000);
 const NOTHING: Option<u64> = Some(1);
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a target that leaves a shard is marked stale there as long as there are no leaving pools"]
 async fn two_hundred_targets_move_to_another_prometheus_and_back_without_a_trace() -> anyhow::Result<()> {
     let dir = Workdir::new()?;
     let mut fleet = Fleet::start(&dir).await?;

@@ -1,12 +1,12 @@
 //! Shards come and go with the load, and a target that moves misses no scrape.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use narthex_e2e::{
     cluster::{Coordinator, Settings, eventually},
     process::{Release, Workdir},
-    promql, show,
+    promql, show, stored,
     targets::Targets,
 };
 
@@ -41,6 +41,23 @@ async fn shards_come_with_the_load_and_go_with_it_and_no_scrape_is_missed() -> a
     load.set_series(0, 500)?;
     wait_for_shards(&coordinator, 1, "everything fits one shard again: the second is emptied, idle, and goes").await?;
     assert_eq!(coordinator.active_targets().await?.len(), 3);
+    assert_drained_without_a_trace(&dir, &addresses)
+}
+
+/// The shard that went has written no staleness marker to the series of the target that it had.
+fn assert_drained_without_a_trace(dir: &Workdir, addresses: &[String]) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(dir.path().join("shards"))?.flatten().map(|entry| entry.path());
+    let gone = |path: &PathBuf| path.to_string_lossy().contains("shard-1.removed-");
+    let gone = entries.into_iter().find(gone).context("the directory of the shard that went")?;
+    let stored = stored::read(&gone.join("data"), i64::MAX)?;
+    // The first target has lost series itself: those end.
+    let of_others = |series: &&String| addresses[1..].iter().any(|address| series.contains(address.as_str()));
+    let moved: Vec<&String> = stored.keys().filter(of_others).collect();
+    show(format!("the shard that went had {} series of the targets that moved", moved.len()));
+    assert!(moved.len() > 1000, "nothing moved there");
+    for series in moved {
+        assert!(stored[series].stale.is_empty(), "{series} was marked stale when the shard was emptied");
+    }
     Ok(())
 }
 
