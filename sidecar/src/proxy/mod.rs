@@ -29,7 +29,10 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use narthex_common::series_limit::SeriesLimits;
-use narthex_runtime::shutdown::Shutdown;
+use narthex_runtime::{
+    shutdown::Shutdown,
+    web::pace::{AnswerBody, Limits, Paced, Requests},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -43,9 +46,15 @@ use forward::Forwarder;
 pub use metrics::ProxyMetrics;
 pub use routes::Routes;
 
-/// How long a connection may wait for the next request. Prometheus itself drops one that was idle for 5 minutes: it has
-/// to be the first, or it would send a scrape into a connection that is just being closed.
-const IDLE: Duration = Duration::from_secs(600);
+/// The pace that whoever scrapes has to keep. Prometheus itself drops a connection that was idle for 5 minutes: it has to
+/// be the first, or it would send a scrape into a connection that is just being closed. A request's body is never read.
+const PACE: Limits = Limits {
+    head: Duration::from_secs(10),
+    idle: Duration::from_secs(600),
+    taking: Duration::from_secs(300),
+    piece: Duration::ZERO,
+    body: Duration::ZERO,
+};
 
 /// The largest head of a request, and how much of a body may wait to be sent to Prometheus before no more of it is asked
 /// of the target.
@@ -104,13 +113,16 @@ async fn serve_connection(stream: TcpStream, forwarder: Forwarder, shutdown: Shu
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "set TCP_NODELAY; scrapes may take a little longer");
     }
+    let requests = Requests::default();
+    let stream = Paced::new(stream, requests.clone(), PACE);
     let service = service_fn(move |request| {
-        let forwarder = forwarder.clone();
-        async move { Ok::<_, Infallible>(forwarder.answer(request).await) }
+        let (forwarder, on_its_way) = (forwarder.clone(), requests.one_more());
+        async move { Ok::<_, Infallible>(forwarder.answer(request).await.map(|body| AnswerBody::new(body, on_its_way))) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
+        // The connection itself has the limits.
+        .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
         // The answer is the target's, who may have no clock.
         .auto_date_header(false)

@@ -1,7 +1,10 @@
 //! Nothing is forwarded but the scrapes of this shard's own targets.
 
+use std::time::{Duration, Instant};
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use narthex_common::report::Health;
+use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::rig::{Answer, Proxy, ScriptedTarget, TOKEN, ok};
 
@@ -57,4 +60,19 @@ async fn a_job_without_a_usable_client_answers_every_scrape_with_the_reason() {
         assert_eq!(report.health, Health::Down);
         assert!(report.last_error.contains(words), "{}", report.last_error);
     }
+}
+
+#[tokio::test]
+async fn who_sends_no_whole_request_is_not_waited_for() {
+    let target = ScriptedTarget::answering(ok("", b"a 1\n")).await;
+    let proxy = Proxy::start("", &[target.url()]).await;
+    let slow = [proxy.send("").await, proxy.send(&format!("GET {} HTTP/1.1\r\nX-Slow: ", target.url())).await];
+    let began = Instant::now();
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        // A connection that is reset is closed, too.
+        drop(timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.expect("it stays open"));
+    }
+    assert!(began.elapsed() > Duration::from_secs(9), "Prometheus may take a moment: {:?}", began.elapsed());
+    assert_eq!(proxy.scrape(&target.url()).await.status, "HTTP/1.1 200 OK");
 }

@@ -15,7 +15,7 @@ mod client_certificates;
 mod files;
 mod gate;
 mod metrics;
-mod pace;
+pub mod pace;
 mod passwords;
 mod serve;
 #[cfg(test)]

@@ -24,17 +24,17 @@ use tokio::{
 
 /// How long the other side may take for what.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub struct Limits {
     /// For the head of a request, from its first byte on; of the first request, from the connection on.
-    pub(super) head: Duration,
+    pub head: Duration,
     /// For the beginning of the next request.
-    pub(super) idle: Duration,
+    pub idle: Duration,
     /// For taking something of an answer.
-    pub(super) taking: Duration,
+    pub taking: Duration,
     /// For the next piece of a request's body.
-    pub(super) piece: Duration,
+    pub piece: Duration,
     /// For a request's whole body.
-    pub(super) body: Duration,
+    pub body: Duration,
 }
 
 impl Limits {
@@ -46,7 +46,7 @@ impl Limits {
 
 /// The requests of one connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Requests(Arc<Counts>);
+pub struct Requests(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -56,10 +56,12 @@ struct Counts {
 
 /// A request on its way, until this is dropped.
 #[derive(Debug)]
-pub(super) struct OnItsWay(Arc<Counts>);
+pub struct OnItsWay(Arc<Counts>);
 
 impl Requests {
-    pub(super) fn one_more(&self) -> OnItsWay {
+    /// One more begins.
+    #[must_use]
+    pub fn one_more(&self) -> OnItsWay {
         self.0.begun.fetch_add(1, Ordering::AcqRel);
         self.0.on_their_way.fetch_add(1, Ordering::AcqRel);
         OnItsWay(Arc::clone(&self.0))
@@ -81,7 +83,7 @@ impl Drop for OnItsWay {
 }
 
 /// A connection whose other side has to keep the pace.
-pub(super) struct Paced<S> {
+pub struct Paced<S> {
     stream: S,
     requests: Requests,
     /// How many of them had begun when it was looked last.
@@ -104,7 +106,8 @@ enum WaitsFor {
 }
 
 impl<S> Paced<S> {
-    pub(super) fn new(stream: S, requests: Requests, limits: Limits) -> Self {
+    /// A connection that carries these requests.
+    pub fn new(stream: S, requests: Requests, limits: Limits) -> Self {
         let read_by = Box::pin(sleep_until(Instant::now() + limits.head));
         Self { stream, requests, begun: 0, limits, waits_for: WaitsFor::Head, read_by, written_by: None }
     }
@@ -244,22 +247,26 @@ impl http_body::Body for PacedBody {
 }
 
 /// The body of an answer, until whose end its request is on its way.
-pub(super) struct AnswerBody {
-    body: Body,
+pub struct AnswerBody<B> {
+    body: B,
     _request: OnItsWay,
 }
 
-impl AnswerBody {
-    pub(super) fn new(body: Body, request: OnItsWay) -> Self {
+impl<B> AnswerBody<B> {
+    /// The body of the answer to a request.
+    pub fn new(body: B, request: OnItsWay) -> Self {
         Self { body, _request: request }
     }
 }
 
-impl http_body::Body for AnswerBody {
-    type Data = Bytes;
-    type Error = axum::Error;
+impl<B: http_body::Body + Unpin> http_body::Body for AnswerBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

@@ -186,7 +186,11 @@ impl Server {
         }
     }
 
-    async fn answer(self, request: Request<Incoming>, requests: Requests) -> Result<Response<AnswerBody>, Infallible> {
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+        requests: Requests,
+    ) -> Result<Response<AnswerBody<Body>>, Infallible> {
         let on_its_way = requests.one_more();
         let protection = Arc::clone(&self.web.protection.borrow());
         let mut request = request.map(|body| Body::new(PacedBody::new(Body::new(body), self.limits)));
