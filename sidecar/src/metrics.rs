@@ -109,6 +109,13 @@ impl ShardMetrics {
         self.handed_over.get_or_create(&ByWay { way: PLAIN }).inc_by(targets as u64);
     }
 
+    /// Targets that left without a trace and plainly.
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> (u64, u64) {
+        let left = |way| self.handed_over.get_or_create(&ByWay { way }).get();
+        (left(LEAVING_POOL), left(PLAIN))
+    }
+
     /// Counts starts of Prometheus.
     #[must_use]
     pub fn prometheus_starts(&self) -> Counter {

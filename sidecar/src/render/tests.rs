@@ -6,6 +6,9 @@ use narthex_common::config::yaml::Node;
 use rstest::rstest;
 
 use super::{layout::DEFAULT_DIRECTORIES, *};
+
+mod leaving;
+
 use crate::testing::{assignment, config as load, ids, target};
 
 /// Two jobs, one of which makes use of everything that a shard must not see, and one in a file of its own.
@@ -206,7 +209,8 @@ fn promtool_accepts_what_is_generated() {
             fs::write(path, text).unwrap();
         }
         let path = directory.path().join("prometheus.yml");
-        fs::write(&path, super::config(&config, &ids, &LeavingPools::new(), &settings)).unwrap();
+        let pools = BTreeMap::from([(GenerationId(1), config.jobs.iter().map(|job| job.job_name.clone()).collect())]);
+        fs::write(&path, super::config(&config, &ids, &pools, &settings)).unwrap();
         // Files that the user's config names are not there: only the syntax is looked at.
         let said = Command::new("promtool").args(["check", "config", "--syntax-only"]).arg(&path).output().unwrap();
         assert!(

@@ -4,7 +4,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use narthex_common::assignment::AssignedTarget;
 
-use super::*;
+mod leaving;
+
+use super::{departed::Departed, *};
 use crate::render::layout::DEFAULT_DIRECTORIES;
 use crate::{
     prometheus::{ReloadFailed, fake::FakePrometheus},

@@ -47,7 +47,11 @@ fn ids() -> JobIds {
 const PLAIN: &str = "scrape_configs: [{job_name: a}, {job_name: b}]";
 
 fn find(routes: &Routes, job: &str, url: &str) -> Result<Route, Refusal> {
-    let credentials = BASE64_STANDARD.encode(format!("{}:token", ids().id(&job.into()).unwrap()));
+    find_as(routes, ids().id(&job.into()).unwrap(), url)
+}
+
+fn find_as(routes: &Routes, user: &str, url: &str) -> Result<Route, Refusal> {
+    let credentials = BASE64_STANDARD.encode(format!("{user}:token"));
     let headers = [(header::PROXY_AUTHORIZATION, format!("Basic {credentials}").parse().unwrap())];
     routes.find(&url.parse().unwrap(), &headers.into_iter().collect())
 }
@@ -120,4 +124,15 @@ fn a_job_that_is_to_go_is_scraped_beside_the_new_ones_and_a_changed_one_by_its_n
     assert!(goes_to(&after, "b", "http://host/m").is_some());
     assert!(goes_to(&after, "a", "http://new/m").is_some());
     assert!(goes_to(&after, "a", "http://old/m").is_none());
+}
+
+#[test]
+fn a_leaving_pool_is_told_from_the_pool_of_its_job_and_scrapes_the_same() {
+    let routes = routes(PLAIN, &[("a", "http://x:1/metrics")], None);
+    let ids = ids();
+    let id = ids.id(&"a".into()).unwrap();
+    let through = |user: &str| find_as(&routes, user, "http://x:1/metrics").map(|route| route.through).ok();
+    assert_eq!(through(id), Some(None));
+    assert_eq!(through(&format!("{id}.g12")), Some(Some(GenerationId(12))));
+    assert_eq!(through(&format!("{id}.gx")), None, "nobody's mark");
 }
