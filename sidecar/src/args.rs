@@ -112,10 +112,10 @@ pub struct RunArgs {
     #[command(flatten)]
     pub web: WebArgs,
     /// What is logged: error, warn, info, debug, trace, or a filter such as narthex_sidecar=debug.
-    #[arg(long = "log.level", default_value = "info", value_name = "LEVEL")]
+    #[arg(long = "log.level", help_heading = "Logging", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
     /// How log lines look.
-    #[arg(long = "log.format", value_enum, default_value = "logfmt", value_name = "FORMAT")]
+    #[arg(long = "log.format", help_heading = "Logging", value_enum, default_value = "logfmt", value_name = "FORMAT")]
     pub log_format: LogFormat,
 }
 

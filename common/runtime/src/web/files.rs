@@ -31,7 +31,7 @@ pub struct Web {
 }
 
 /// What protects a web server at one time.
-pub struct Protection {
+pub(super) struct Protection {
     /// None is plain HTTP.
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) headers: HeaderMap,
@@ -75,15 +75,6 @@ impl Web {
             tokio::spawn(look(args.clone(), publish, metrics.clone(), shutdown));
         }
         Ok(Self { protection, passwords: Arc::new(Passwords::new()?), metrics })
-    }
-
-    /// A server that nothing protects, whose metrics nobody sees: for tests.
-    ///
-    /// # Errors
-    /// When the system has no random bytes.
-    pub fn unprotected() -> anyhow::Result<Self> {
-        let (_, never) = Shutdown::new();
-        Self::start(&WebArgs::default(), &mut Registry::default(), never)
     }
 
     /// Warns when others than this machine reach an address, and it is not protected from them.

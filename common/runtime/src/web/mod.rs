@@ -24,5 +24,5 @@ mod tls;
 mod token;
 
 pub use args::WebArgs;
-pub use files::{Protection, Web};
+pub use files::Web;
 pub use serve::serve;
