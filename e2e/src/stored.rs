@@ -124,7 +124,18 @@ pub fn longest_distance(stored: &Stored, span: (i64, i64)) -> Duration {
 /// Scrapes are that late only when one was left out. At the end, one may be under way.
 #[must_use]
 pub fn holes(stored: &Stored, interval: Duration, until: i64) -> Vec<Flaw<'_>> {
-    let longest = milliseconds(interval * 3 / 2);
+    further_apart_than(interval * 3 / 2, stored, until)
+}
+
+/// Where a scrape came more than a tenth of an interval late, or not at all. That long Prometheus waits for a target to
+/// appear elsewhere, before it marks its series as stale: what it does on a machine that is slower says nothing.
+#[must_use]
+pub fn delays(stored: &Stored, interval: Duration, until: i64) -> Vec<Flaw<'_>> {
+    further_apart_than(interval * 11 / 10, stored, until)
+}
+
+fn further_apart_than(longest: Duration, stored: &Stored, until: i64) -> Vec<Flaw<'_>> {
+    let longest = milliseconds(longest);
     let mut holes = Vec::new();
     for (series, moments) in stored {
         let missing = moments.samples.windows(2).filter(|pair| pair[1] - pair[0] > longest);

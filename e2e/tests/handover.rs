@@ -236,10 +236,14 @@ struct Verdict<'a> {
 
 impl<'a> Verdict<'a> {
     fn new(unsharded: &'a Stored, until: i64) -> Self {
-        let mut hiccups = stored::holes(unsharded, INTERVAL, until);
+        let mut hiccups = stored::delays(unsharded, INTERVAL, until);
         hiccups.extend(stored::failed_scrapes(unsharded, INTERVAL));
         let samples = unsharded.values().map(|moments| moments.samples.len()).sum();
-        show(format!("unsharded: {samples} samples of {} series; flaws: {}", unsharded.len(), hiccups.len()));
+        show(format!(
+            "unsharded: {samples} samples of {} series; {} of them late or failed",
+            unsharded.len(),
+            hiccups.len()
+        ));
         Self { hiccups, samples, against: Vec::new() }
     }
 
@@ -254,7 +258,7 @@ impl<'a> Verdict<'a> {
 
     fn pass(self) -> anyhow::Result<()> {
         assert!(self.against.is_empty(), "{}", self.against.join("\n"));
-        ensure!(self.hiccups.len() * 100 <= self.samples, "the machine is too slow for this test");
+        ensure!(self.hiccups.len() * 10 <= self.samples, "the machine is too slow for this test");
         Ok(())
     }
 }
