@@ -22,6 +22,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::metrics::{TurnedAway, WebMetrics};
+
 /// How long the other side may take for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -203,13 +205,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 pub(super) struct PacedBody {
     body: Body,
     limits: Limits,
+    metrics: WebMetrics,
     next_by: Option<Pin<Box<Sleep>>>,
     whole_by: Instant,
 }
 
 impl PacedBody {
-    pub(super) fn new(body: Body, limits: Limits) -> Self {
-        Self { body, limits, next_by: None, whole_by: Instant::now() + limits.body }
+    pub(super) fn new(body: Body, limits: Limits, metrics: WebMetrics) -> Self {
+        Self { body, limits, metrics, next_by: None, whole_by: Instant::now() + limits.body }
     }
 }
 
@@ -232,7 +235,10 @@ impl http_body::Body for PacedBody {
         let deadline = this.whole_by.min(Instant::now() + this.limits.piece);
         let next_by = this.next_by.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         match next_by.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(TooSlow("the body did not come in time".to_owned()).into()))),
+            Poll::Ready(()) => {
+                this.metrics.turned_away(TurnedAway::TooSlow);
+                Poll::Ready(Some(Err(TooSlow("the body did not come in time".to_owned()).into())))
+            }
             Poll::Pending => Poll::Pending,
         }
     }

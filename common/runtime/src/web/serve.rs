@@ -193,7 +193,8 @@ impl Server {
     ) -> Result<Response<AnswerBody<Body>>, Infallible> {
         let on_its_way = requests.one_more();
         let protection = Arc::clone(&self.web.protection.borrow());
-        let mut request = request.map(|body| Body::new(PacedBody::new(Body::new(body), self.limits)));
+        let mut request =
+            request.map(|body| Body::new(PacedBody::new(Body::new(body), self.limits, self.web.metrics.clone())));
         let mut answer = match gate::admit(&self.web, &protection, &mut request).await {
             Err(refusal) => refusal,
             Ok(()) => match self.router.oneshot(request).await {

@@ -106,6 +106,7 @@ async fn a_body_must_go_on_and_must_end() {
     }
     let answer = read_until(&mut stream, "}").await;
     assert!(answer.contains("the body did not come in time"), "{answer}");
+    assert!(scene.has_metric(r#"narthex_web_turned_away_total{reason="too_slow"} 2"#), "{}", scene.metrics());
 }
 
 #[tokio::test]
