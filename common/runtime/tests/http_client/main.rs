@@ -6,6 +6,7 @@ mod relay;
 mod server;
 
 mod auth;
+mod conformance;
 mod environment;
 mod failures;
 mod oauth2;

@@ -226,3 +226,11 @@ async fn a_renewed_client_certificate_is_shown_without_a_restart() {
     tokio::time::sleep(Duration::from_millis(3100)).await;
     client.send(request(&server.https())).await.unwrap();
 }
+
+/// In Prometheus' words, and after its ten seconds.
+#[tokio::test]
+async fn a_server_that_says_nothing_costs_no_more_than_ten_seconds() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", silent.local_addr().unwrap());
+    assert_eq!(failure(&HttpClientConfig::default(), &url).await, "net/http: TLS handshake timeout");
+}
