@@ -23,6 +23,10 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(300);
 /// under way ends within its timeout. After that its pools are removed all the same.
 const LONGEST_END: Duration = Duration::from_secs(90);
 
+/// How often Prometheus is told to open pools at most: moves that begin in several rounds share a reload, and hardly
+/// any of them settles sooner.
+const BETWEEN_RELOADS: Duration = Duration::from_secs(10);
+
 /// How often Prometheus is asked whether they have ended: the pools must be gone before an interval is over.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
@@ -33,6 +37,8 @@ pub(super) struct LeavingPools {
     written: Pools,
     /// What Prometheus is being asked or told.
     under_way: Option<JoinHandle<Outcome>>,
+    /// When it was last told to read its config because of leaving pools.
+    reloaded: Option<Timestamp>,
     /// No pools are opened before.
     refused_until: Option<Timestamp>,
     /// The generation that is about to be closed, and when its loops were last seen.
@@ -139,7 +145,8 @@ impl<P: PrometheusControl> Shard<P> {
 
     /// Has Prometheus open and close pools, one thing at a time.
     fn tell_prometheus(&mut self, can_reload: bool, now: Timestamp) {
-        if can_reload && self.saved.leaving.pools() != self.leaving.written {
+        let is_due = self.leaving.reloaded.is_none_or(|last| now.since(last) >= BETWEEN_RELOADS);
+        if can_reload && is_due && self.saved.leaving.pools() != self.leaving.written {
             self.reload_pools(Closed::default());
             return;
         }
@@ -177,6 +184,7 @@ impl<P: PrometheusControl> Shard<P> {
             self.pools_refused(clock::now());
             return;
         }
+        self.leaving.reloaded = Some(clock::now());
         let pools = self.leaving.written.clone();
         let written = modified(&self.setup.output).ok();
         let prometheus = self.prometheus.clone();
@@ -279,7 +287,6 @@ impl<P: PrometheusControl> Shard<P> {
     /// The pools that are written are there.
     pub(super) fn has_read_pools(&mut self) {
         self.saved.leaving.loaded(&self.leaving.written);
-        self.leaving.files_behind |= self.saved.leaving.is_loading();
     }
 
     fn loops(&mut self, id: GenerationId, asked: Timestamp, active: anyhow::Result<usize>, now: Timestamp) {
@@ -288,14 +295,17 @@ impl<P: PrometheusControl> Shard<P> {
             return;
         };
         let is_ended = match active {
-            Ok(active) => active == 0,
+            Ok(0) => true,
+            Ok(_) => {
+                self.leaving.ending = Some((id, asked));
+                false
+            }
             Err(error) => {
                 tracing::debug!(%error, "ask Prometheus for the loops of a leaving pool; asking again");
                 false
             }
         };
         if !is_ended && now.since(emptied) < LONGEST_END {
-            self.leaving.ending = Some((id, asked));
             return;
         }
         let last_seen = self.leaving.ending.take().map_or(asked, |(_, last_seen)| last_seen);

@@ -83,6 +83,12 @@ fn longest_pause(samples: &Samples, address: &str) -> i64 {
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
 }
 
+/// What was put is in force.
+#[track_caller]
+fn taken((status, text): (StatusCode, String)) {
+    assert_eq!(status, StatusCode::OK, "{text}");
+}
+
 async fn metric(sidecar: &Sidecar, name: &str) -> f64 {
     let text = sidecar.get("/metrics").await.1;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or("0");
@@ -108,29 +114,28 @@ async fn leaves_no_trace(program: String) {
     let [moves, given_up, given_back, regained, stays, ends, slow] =
         [0, 1, 2, 3, 4, 5, 6].map(|n| target(if n == 6 { "other" } else { "node" }, &addresses[n], &interval));
     let all = [&moves, &given_up, &given_back, &regained, &stays, &ends, &slow];
-    let (status, text) = sidecar.put(all.map(Clone::clone).into(), vec![]).await;
-    assert_eq!(status, StatusCode::OK, "{text}");
+    taken(sidecar.put(all.map(Clone::clone).into(), vec![]).await);
     until("all are scraped", || async { (sidecar.query("up == 1").await.len() == 7).then_some(()) }).await;
 
     // Moves begin, one of which comes to nothing.
-    sidecar.put([&moves, &slow, &given_up].map(in_transfer).into(), vec![]).await;
+    taken(sidecar.put([&moves, &slow, &given_up].map(in_transfer).into(), vec![]).await);
     until("Prometheus has the leaving pools", || async {
         let pools = sidecar.get("/api/v1/scrape_pools").await.1;
         (pools.contains("node~leaving-1") && pools.contains("other~leaving-1")).then_some(())
     })
     .await;
-    sidecar.put(vec![given_up.clone()], vec![]).await;
+    taken(sidecar.put(vec![given_up.clone()], vec![]).await);
     // Others have them now, two of which were no move of this shard's; one is no more.
     let handed_over = [&moves, &slow, &given_back, &regained];
-    sidecar.hand_over(handed_over.map(|target| target.target.id).into()).await;
-    sidecar.put(vec![], vec![ends.target.id]).await;
+    taken(sidecar.hand_over(handed_over.map(|target| target.target.id).into()).await);
+    taken(sidecar.put(vec![], vec![ends.target.id]).await);
     until("all that were handed over are in the leaving pools, and nowhere else", || async {
         let (_, text) = sidecar.get("/api/v1/targets?state=active").await;
         let in_pools = text.matches("~leaving-1\",\"scrapeUrl").count();
         (in_pools == 4 && text.matches("\"scrapeUrl").count() == 6).then_some(())
     })
     .await;
-    sidecar.put(vec![regained.clone()], vec![]).await;
+    taken(sidecar.put(vec![regained.clone()], vec![]).await);
     assert_eq!(sidecar.report().await.targets.len(), 3);
     until("they have left", || async {
         let left = metric(&sidecar, "narthex_sidecar_handed_over_targets_total{way=\"leaving_pool\"}").await;
@@ -163,4 +168,36 @@ async fn leaves_no_trace(program: String) {
         assert!(!is_marker, "{program}: {name} of the slow one ends with a marker");
     }
     assert_eq!(markers(&samples, &addresses[5], "x"), 2, "{program}: the one that is no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_that_is_killed_while_a_target_leaves_lets_it_go_without_a_trace_when_it_is_back() {
+    let Some(program) = programs().into_iter().next() else { return };
+    let mut sidecar = Sidecar::new(CONFIG, &[&format!("--prometheus.exec={program}")]);
+    sidecar.start().await;
+    let address = serve_target(Duration::ZERO).await;
+    let leaves = target("node", &address, &[("__scrape_interval__", "2s"), ("__scrape_timeout__", "2s")]);
+    taken(sidecar.put(vec![leaves.clone()], vec![]).await);
+    until("it is scraped", || async { (sidecar.query("up == 1").await.len() == 1).then_some(()) }).await;
+    taken(sidecar.hand_over(vec![leaves.target.id]).await);
+    until("it is in the leaving pool, and nowhere else", || async {
+        let (_, text) = sidecar.get("/api/v1/targets?state=active").await;
+        let in_pool = text.matches("~leaving-1\",\"scrapeUrl").count();
+        (in_pool == 1 && text.matches("\"scrapeUrl").count() == 1).then_some(())
+    })
+    .await;
+    sidecar.kill();
+    sidecar.start().await;
+    until("it has left", || async {
+        let left = metric(&sidecar, "narthex_sidecar_handed_over_targets_total{way=\"leaving_pool\"}").await;
+        (left >= 1.0).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    sidecar.stop();
+    let samples = dump(&sidecar, &program);
+    for name in ["x", "up"] {
+        let (_, is_marker) = *samples[&(address.clone(), name.to_owned())].last().unwrap();
+        assert!(!is_marker, "{program}: {name} ends with a marker");
+    }
 }

@@ -168,8 +168,8 @@ async fn a_new_config_keeps_the_pools_of_its_jobs_and_one_that_is_refused_change
     let mut running = fixture.start();
     let other = target("other", "http://c:1/metrics", &[]);
     running.put(Some(0), 1, vec![a(), other.clone()]).unwrap();
-    running.begin_to_move(2, &a());
-    running.begin_to_move(3, &other);
+    let leaving = [a(), other].map(|target| AssignedTarget { state: TargetState::InTransfer, ..target });
+    running.put(Some(1), 2, leaving.into()).unwrap();
     running.go_on().await;
     let (generated, files) = (fixture.generated(), fixture.leaving_files());
     assert!(generated.contains("node~leaving-1") && generated.contains("other~leaving-1"));
