@@ -6,7 +6,7 @@
 mod conformance;
 
 use narthex_common::{
-    exposition::{Format, KeptSamples, SampleCounter},
+    exposition::{Format, KeptSamples, MetricCounts, SampleCounter},
     labels::{Labels, METRIC_NAME},
     load::{Load, Series},
     relabel::{Action, RelabelConfig},
@@ -32,6 +32,16 @@ fn count(format: Format, kept: Option<(KeptSamples, Labels)>, pieces: &[&[u8]]) 
         counter.feed(piece);
     }
     counter.finish()
+}
+
+/// What each metric of a body brought.
+fn by_metric(format: Format, kept: Option<(KeptSamples, Labels)>, pieces: &[&[u8]]) -> (Load, MetricCounts) {
+    let mut counter = SampleCounter::new(format, kept).by_metric();
+    for piece in pieces {
+        counter.feed(piece);
+    }
+    let (load, counts) = counter.finish_by_metric();
+    (load, counts.unwrap())
 }
 
 fn load(exposed: u64, kept: u64) -> Load {
@@ -105,6 +115,35 @@ const BODY: &str = "# HELP m A metric\n# TYPE m counter\nm 1\n\n \t\n  m{a=\"#\"
 fn a_line_is_a_sample_unless_it_is_blank_or_a_comment() {
     assert_eq!(count(Format::Text, None, &[BODY.as_bytes()]), load(5, 5));
     assert_eq!(count(Format::OpenMetrics, None, &[]), Load::ZERO);
+}
+
+#[test]
+fn samples_are_counted_by_their_metric_whether_or_not_they_are_relabeled() {
+    let all = |counts: &MetricCounts| -> Vec<(String, Load)> {
+        counts.by_name.iter().map(|(name, load)| (name.to_string(), *load)).collect()
+    };
+    let expected = |m_kept| {
+        [("a.b", load(1, 1)), ("last", load(1, 1)), ("m", load(2, m_kept)), ("n", load(1, 1))]
+            .map(|(name, load)| (name.to_owned(), load))
+            .to_vec()
+    };
+    let (sum, counts) = by_metric(Format::Text, None, &[BODY.as_bytes()]);
+    assert_eq!((sum, all(&counts)), (load(5, 5), expected(2)));
+    let (sum, counts) = by_metric(Format::Text, kept(Action::Drop, METRIC_NAME, "m"), &[BODY.as_bytes()]);
+    assert_eq!((sum, all(&counts)), (load(5, 3), expected(0)));
+    assert_eq!(counts.other, Load::ZERO);
+    let (_, counts) = by_metric(Format::Text, None, &[b"{a=\"b\"} 1\n\xff 1\n"]);
+    assert_eq!((all(&counts), counts.other), (vec![], load(2, 2)), "samples of no metric, or of one nobody can read");
+}
+
+#[test]
+fn protobuf_samples_are_counted_under_the_names_that_their_series_have() {
+    let (sum, counts) = by_metric(Format::Protobuf, kept(Action::Drop, METRIC_NAME, "h_.*"), &[&families()]);
+    assert_eq!(sum, load(9, 5));
+    let dropped: Vec<&str> =
+        counts.by_name.iter().filter(|(_, load)| load.kept == Series(0)).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(dropped, ["h_bucket", "h_count", "h_sum"]);
+    assert_eq!(counts.by_name.values().copied().sum::<Load>(), sum);
 }
 
 #[test]
@@ -188,6 +227,8 @@ proptest! {
         let whole = count(Format::Text, judge(), &[&body]);
         prop_assert_eq!(count(Format::Text, judge(), &cut(&body, &cuts)), whole);
         prop_assert!(whole.kept <= whole.exposed);
+        let (load, counts) = by_metric(Format::Text, judge(), &cut(&body, &cuts));
+        prop_assert_eq!((load, counts.by_name.values().copied().sum::<Load>().plus(counts.other)), (whole, whole));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! cannot be understood counts as kept.
 
 mod kept;
+mod names;
 mod protobuf;
 mod sample;
 mod text;
@@ -15,6 +16,8 @@ use crate::{
 
 use kept::Judge;
 pub use kept::KeptSamples;
+pub use names::MetricCounts;
+use names::NameCounter;
 
 /// The format of a body, from its `Content-Type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,22 @@ struct Tally {
     exposed: u64,
     kept: u64,
     judge: Option<Box<Judge>>,
+    names: Option<Box<NameCounter>>,
+}
+
+impl Tally {
+    /// Whether it matters what a sample looks like.
+    const fn looks_at_samples(&self) -> bool {
+        self.judge.is_some() || self.names.is_some()
+    }
+
+    /// A sample that is too long to be looked at.
+    fn pass_over(&mut self) {
+        self.kept += 1;
+        if let Some(names) = &mut self.names {
+            names.count("", true);
+        }
+    }
 }
 
 impl SampleCounter {
@@ -81,7 +100,14 @@ impl SampleCounter {
             Format::Protobuf => Body::Protobuf(protobuf::Families::default()),
         };
         let judge = kept.map(|(kept, target)| Box::new(Judge::new(kept, &target)));
-        Self { body, tally: Tally { exposed: 0, kept: 0, judge } }
+        Self { body, tally: Tally { exposed: 0, kept: 0, judge, names: None } }
+    }
+
+    /// Counts by metric, too.
+    #[must_use]
+    pub fn by_metric(mut self) -> Self {
+        self.tally.names = Some(Box::default());
+        self
     }
 
     /// Takes the next piece of the body, uncompressed.
@@ -100,14 +126,21 @@ impl SampleCounter {
 
     /// The body is at its end: what it brought.
     #[must_use]
-    pub fn finish(mut self) -> Load {
+    pub fn finish(self) -> Load {
+        self.finish_by_metric().0
+    }
+
+    /// The same, and what each metric brought if that was [asked for](Self::by_metric).
+    #[must_use]
+    pub fn finish_by_metric(mut self) -> (Load, Option<MetricCounts>) {
         match self.body {
             Body::Text(lines) => lines.finish(&mut self.tally),
             // What is not complete is no metric.
             Body::Protobuf(_) => {}
         }
         let kept = if self.tally.judge.is_some() { self.tally.kept } else { self.tally.exposed };
-        Load { exposed: Series(self.tally.exposed), kept: Series(kept) }
+        let names = self.tally.names.map(|names| names.finish());
+        (Load { exposed: Series(self.tally.exposed), kept: Series(kept) }, names)
     }
 }
 

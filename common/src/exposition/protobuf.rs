@@ -96,7 +96,7 @@ impl Families {
             if !matches!(number, NAME | METRIC) || length > LONGEST as u64 {
                 if number == METRIC {
                     tally.exposed += 1;
-                    tally.kept += 1;
+                    tally.pass_over();
                 }
                 (self.family_left, self.skip) = (left, length);
                 return usize::try_from(header).map_or(Read::Broken, Read::Done);

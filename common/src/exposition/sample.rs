@@ -1,5 +1,7 @@
 //! The labels of one sample of a text format: `name{label="value"} 1`, `{"utf8.name", label="value"} 1`.
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
 
 use super::kept::Judge;
@@ -10,6 +12,18 @@ pub(super) fn is_kept(line: &[u8], judge: &mut Judge) -> bool {
     let (name, _) = split_name(line);
     let by_name = if name.is_empty() { None } else { judge.keeps_all_of(name) };
     by_name.unwrap_or_else(|| read_labels(line, judge).is_none() || judge.keeps())
+}
+
+/// The metric of a line's sample; none when that is malformed.
+pub(super) fn metric(line: &[u8]) -> Option<Cow<'_, str>> {
+    let (name, rest) = split_name(std::str::from_utf8(line).ok()?);
+    if !name.is_empty() {
+        return Some(name.into());
+    }
+    // A name that is not a plain one stands in quotes among the labels, first unless someone wrote it by hand.
+    let quoted = skip_blanks(rest.strip_prefix('{')?).strip_prefix('"')?;
+    let (name, after) = split_quoted(quoted)?;
+    (!skip_blanks(after).starts_with('=')).then_some(name)
 }
 
 /// Reads the labels of a line's sample; none when it is malformed.
@@ -60,7 +74,7 @@ fn skip_blanks(text: &str) -> &str {
 }
 
 /// The text up to the closing quote, unescaped, and what follows the quote. An escape that is none stays as it is.
-fn split_quoted(text: &str) -> Option<(std::borrow::Cow<'_, str>, &str)> {
+fn split_quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let bytes = text.as_bytes();
     let mut end = memchr2(b'"', b'\\', bytes)?;
     if bytes[end] == b'"' {

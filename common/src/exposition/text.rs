@@ -35,7 +35,7 @@ impl Lines {
                         b'#' => self.place = Place::Rest,
                         _ => {
                             tally.exposed += 1;
-                            self.place = if tally.judge.is_some() { Place::Sample } else { Place::Rest };
+                            self.place = if tally.looks_at_samples() { Place::Sample } else { Place::Rest };
                         }
                     }
                 }
@@ -50,7 +50,7 @@ impl Lines {
                         piece = &piece[end + 1..];
                     }
                     None if self.begun.len() + piece.len() > LONGEST => {
-                        tally.kept += 1;
+                        tally.pass_over();
                         self.begun = Vec::new();
                         self.place = Place::Rest;
                     }
@@ -73,7 +73,6 @@ impl Lines {
     /// A sample's line is complete.
     fn end_sample(&mut self, rest: &[u8], tally: &mut Tally) {
         self.place = Place::LineStart;
-        let Some(judge) = &mut tally.judge else { return };
         let line = if self.begun.is_empty() {
             rest
         } else {
@@ -81,8 +80,15 @@ impl Lines {
             &self.begun
         };
         // A line that is too long counts as kept, however it was cut into pieces.
-        let kept = line.len() > LONGEST || sample::is_kept(line, judge);
-        tally.kept += u64::from(kept);
+        if line.len() > LONGEST {
+            tally.pass_over();
+        } else {
+            let kept = tally.judge.as_mut().is_none_or(|judge| sample::is_kept(line, judge));
+            tally.kept += u64::from(kept);
+            if let Some(names) = &mut tally.names {
+                names.count(&sample::metric(line).unwrap_or_default(), kept);
+            }
+        }
         self.begun.clear();
     }
 }

@@ -30,8 +30,14 @@ pub(super) fn count(name: &str, metric: &[u8], tally: &mut Tally) -> Option<()> 
     }
     let mut sample = |suffix: &str, label: Option<(&str, f64)>| {
         tally.exposed += 1;
-        if let Some(judge) = &mut tally.judge {
-            tally.kept += u64::from(keeps(judge, name, suffix, &labels, label));
+        if !tally.looks_at_samples() {
+            return;
+        }
+        let metric = [name, suffix].concat();
+        let kept = tally.judge.as_mut().is_none_or(|judge| keeps(judge, &metric, &labels, label));
+        tally.kept += u64::from(kept);
+        if let Some(names) = &mut tally.names {
+            names.count(&metric, kept);
         }
     };
     match value {
@@ -63,13 +69,12 @@ pub(super) fn count(name: &str, metric: &[u8], tally: &mut Tally) -> Option<()> 
 
 fn keeps(
     judge: &mut Judge,
-    name: &str,
-    suffix: &str,
+    metric: &str,
     labels: &[(CompactString, CompactString)],
     label: Option<(&str, f64)>,
 ) -> bool {
     judge.begin();
-    judge.set_name(&[name, suffix].concat());
+    judge.set_name(metric);
     for (name, value) in labels {
         judge.set(name, value);
     }
