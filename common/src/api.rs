@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 pub const SHARD_REPORT: &str = "/api/v1/shard/report";
 /// A sidecar's assignment: GET it, or PUT an [`AssignmentUpdate`](crate::assignment::AssignmentUpdate).
 pub const SHARD_ASSIGNMENT: &str = "/api/v1/shard/assignment";
+/// Which metrics a sidecar's targets have; a [`SamplesQuery`](crate::samples::SamplesQuery) says of which jobs, and how
+/// many.
+pub const SHARD_SAMPLES: &str = "/api/v1/shard/samples";
 /// Reads the config file again.
 pub const RELOAD: &str = "/-/reload";
 

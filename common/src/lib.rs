@@ -15,6 +15,7 @@ pub mod load;
 pub mod redact;
 pub mod relabel;
 pub mod report;
+pub mod samples;
 pub mod semantics;
 pub mod series_limit;
 pub mod shard;

@@ -44,6 +44,7 @@ pub async fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Some(Command::Check(command)) => return check::run(command).await,
         Some(Command::Status(args)) => status::print(&args).await,
+        Some(Command::Samples(args)) => status::print_samples(&args).await,
         Some(Command::Plan(args)) => status::print_plan(&args).await,
         Some(Command::Simulate(args)) => match simulate::run(&args) {
             Ok(code) => return code,

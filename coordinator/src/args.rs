@@ -38,6 +38,10 @@ pub enum Command {
     Check(CheckCommand),
     /// Shows the shards of a running coordinator: how many targets and series each has.
     Status(StatusArgs),
+    /// Shows which metrics the series of a running coordinator's jobs are of, largest first.
+    ///
+    /// The figures are of one of the last ten scrapes of each target.
+    Samples(SamplesArgs),
     /// Shows the last plan of a running coordinator: what changes and why, which targets have no shard and why.
     Plan(Box<PlanArgs>),
     /// Runs the planner against a made-up fleet on a made-up clock, or against a saved world; nothing real is asked or
@@ -110,6 +114,20 @@ pub struct StatusArgs {
     /// How to print: a table for people, JSON for programs.
     #[arg(long, value_enum, default_value = "table")]
     pub output: Output,
+}
+
+/// Which metrics to show.
+#[derive(Debug, Args)]
+pub struct SamplesArgs {
+    /// Which coordinator to ask, and how to print.
+    #[command(flatten)]
+    pub coordinator: StatusArgs,
+    /// Only jobs that match this regular expression; may be repeated.
+    #[arg(long, value_name = "REGEX")]
+    pub job: Vec<String>,
+    /// How many metrics of each job are shown; the sums count all.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=10_000), value_name = "N")]
+    pub limit: u32,
 }
 
 /// What to check.

@@ -38,6 +38,14 @@ async fn a_target_that_explodes_is_cut_off_and_comes_back_when_it_shrinks() -> a
     coordinator.settled(4, 1).await?;
     let shard = coordinator.prometheus_urls().await?.pop().context("a shard")?;
 
+    eventually("the fleet's metrics are known", PATIENCE, || async {
+        let samples = promql::ask(&coordinator.url, "api/v1/samples", &[("job", "app"), ("limit", "2")]).await?;
+        let app = &samples["app"];
+        let listed = app["metricsTotal"].as_object().map_or(0, serde_json::Map::len);
+        Ok((app["targets"] == 3 && app["total"] == 150 && listed == 2).then_some(()))
+    })
+    .await?;
+
     load.set_series(0, 400)?;
     load.set_series(3, 400)?;
     let errors = errors_until(&shard, exploding, |error| error.ends_with(REASON)).await?;

@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::to_bytes,
-    extract::{Query, Request, State},
+    extract::{Query, RawQuery, Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -13,9 +13,10 @@ use axum::{
 use http_body::Body as _;
 use http_body_util::LengthLimitError;
 use narthex_common::{
-    api::{Answer, ErrorType, RELOAD, SHARD_ASSIGNMENT, SHARD_REPORT},
+    api::{Answer, ErrorType, RELOAD, SHARD_ASSIGNMENT, SHARD_REPORT, SHARD_SAMPLES},
     assignment::{Assignment, AssignmentUpdate, Revision, UpdateRefused},
     report::{Cursor, Report},
+    samples::SamplesQuery,
 };
 use narthex_runtime::admin::{self, Readiness};
 use prometheus_client::registry::Registry;
@@ -25,6 +26,7 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     pass_through,
     prometheus::HttpPrometheus,
+    proxy::TopMetrics,
     report::Reporter,
     shard::{PutRefused, ShardHandle},
 };
@@ -46,6 +48,8 @@ pub struct Api {
     pub shard: ShardHandle,
     /// Says how things are.
     pub reporter: Reporter,
+    /// Says which metrics the targets have.
+    pub top: TopMetrics,
     /// Whose turn it is to put an assignment.
     pub putting: Arc<Mutex<()>>,
 }
@@ -71,6 +75,9 @@ pub fn routes(
     let own = Router::new()
         .route(SHARD_REPORT, get(report))
         .route(SHARD_ASSIGNMENT, get(assignment).put(put_assignment))
+        .route(SHARD_SAMPLES, get(samples))
+        // As Kvass has it.
+        .route("/api/v1/shard/samples/", get(samples))
         .route(RELOAD, post(reload).put(reload))
         .with_state(api);
     own.merge(admin::routes(metrics, readiness)).fallback_service(pass_through::routes(prometheus))
@@ -78,6 +85,13 @@ pub fn routes(
 
 async fn report(State(api): State<Api>, Query(Since { since }): Query<Since>) -> Json<Answer<Report>> {
     Json(Answer::Success { data: api.reporter.report(since.as_ref()) })
+}
+
+async fn samples(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
+    match SamplesQuery::parse(query.as_deref().unwrap_or_default()) {
+        Ok(query) => Json(Answer::Success { data: api.top.samples(&query) }).into_response(),
+        Err(error) => failed(StatusCode::BAD_REQUEST, ErrorType::BadData, error),
+    }
 }
 
 async fn assignment(State(api): State<Api>) -> Json<Answer<Arc<Assignment>>> {

@@ -30,7 +30,7 @@ use crate::{
         HttpPrometheus, PrometheusAddress, PrometheusControl as _, PrometheusSeen, observe,
         supervise::{Launch, Supervisor},
     },
-    proxy::{self, ProxyMetrics},
+    proxy::{self, ProxyMetrics, TopMetrics},
     report::Reporter,
     shard::{Shard, ShardHandle, ShardSetup, ShardState, Told},
     store::Store,
@@ -78,9 +78,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let (seen_sender, seen) = watch::channel(PrometheusSeen::default());
     let shard = shard.run(seen.clone()).context("start the shard's thread")?;
     let reporter = Reporter { shard: shard_state, prometheus: seen.clone(), table: Arc::clone(&table) };
-    let api = Api { shard: shard.clone(), reporter, putting: Arc::default() };
+    let top = TopMetrics::default();
+    let api = Api { shard: shard.clone(), reporter, top: top.clone(), putting: Arc::default() };
     let router = api::routes(api, prometheus.clone(), Arc::new(registry), watch::channel(Readiness::Ready).1);
-    let proxied = proxy::serve(proxy_listener, routes, table, proxy_metrics, limits, serving.clone());
+    let proxied = proxy::serve(proxy_listener, routes, table, proxy_metrics, limits, top, serving.clone());
     let proxying = tokio::spawn(proxied);
     let answering = tokio::spawn(web::serve(api_listener, router, web, serving.clone()));
     tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));

@@ -9,9 +9,10 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use narthex_common::{
-    api::{Answer, RELOAD, SHARD_ASSIGNMENT, SHARD_REPORT},
+    api::{Answer, RELOAD, SHARD_ASSIGNMENT, SHARD_REPORT, SHARD_SAMPLES},
     assignment::{Assignment, AssignmentUpdate},
     report::{Cursor, Report},
+    samples::{Samples, SamplesQuery},
 };
 use narthex_runtime::http_client::{ClientSettings, ReloadingClient};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -101,6 +102,14 @@ impl ShardClient for HttpShardClient {
         Box::pin(async move {
             let update = serde_json::to_vec(update).context("write the assignment update")?;
             self.done(Method::PUT, &endpoint(shard, SHARD_ASSIGNMENT), update.into()).await
+        })
+    }
+
+    fn samples<'a>(&'a self, shard: &'a Url, query: &'a SamplesQuery) -> BoxFuture<'a, anyhow::Result<Samples>> {
+        Box::pin(async move {
+            let mut url = endpoint(shard, SHARD_SAMPLES);
+            url.query_pairs_mut().extend_pairs(query.parameters());
+            self.data(Method::GET, &url).await
         })
     }
 

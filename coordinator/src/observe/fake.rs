@@ -13,6 +13,7 @@ use narthex_common::{
     fingerprint::Fingerprint,
     load::Load,
     report::{Cursor, Health, PrometheusReport, Report, SCRAPES_COUNTED, TargetReport},
+    samples::{Samples, SamplesQuery},
     shard::{Ordinal, ReplicaId, ShardId},
     target::TargetId,
     time::Timestamp,
@@ -57,6 +58,7 @@ pub(crate) struct FakeShard {
     pub(crate) prometheus_is_down: bool,
     pub(crate) idle_since: Option<Timestamp>,
     pub(crate) assignment: Assignment,
+    pub(crate) samples: Samples,
     /// Tells cursors of before and after a restart apart.
     epoch: u32,
     newest: u64,
@@ -169,6 +171,7 @@ impl FakeShard {
             prometheus_is_down: false,
             idle_since: None,
             assignment: Assignment::default(),
+            samples: Samples::new(),
             epoch: 0,
             newest: 0,
             targets: BTreeMap::new(),
@@ -270,6 +273,15 @@ impl ShardClient for Fleet {
             let next = shard.assignment.updated(update.clone()).map_err(|e| Refused(e.to_string()))?;
             shard.take(next);
             Ok(())
+        })
+    }
+
+    fn samples<'a>(&'a self, shard: &'a Url, query: &'a SamplesQuery) -> BoxFuture<'a, anyhow::Result<Samples>> {
+        self.ask(shard, |shard, _, _| {
+            let asked_for = shard.samples.iter().filter(|(name, _)| query.asks_for(name));
+            let mut samples: Samples = asked_for.map(|(name, job)| (name.clone(), job.clone())).collect();
+            samples.values_mut().for_each(|job| job.list_largest(query.limit));
+            Ok(samples)
         })
     }
 

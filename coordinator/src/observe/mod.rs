@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate},
     report::{Cursor, Report},
+    samples::{Samples, SamplesQuery},
     shard::ReplicaId,
     time::Timestamp,
 };
@@ -36,6 +37,8 @@ pub trait ShardClient: Send + Sync {
     fn assignment<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<Assignment>>;
     /// Puts a new assignment, as the difference to the one it has.
     fn put_assignment<'a>(&'a self, shard: &'a Url, update: &'a AssignmentUpdate) -> BoxFuture<'a, anyhow::Result<()>>;
+    /// Which metrics the shard's targets have.
+    fn samples<'a>(&'a self, shard: &'a Url, query: &'a SamplesQuery) -> BoxFuture<'a, anyhow::Result<Samples>>;
     /// Tells the shard to read its config file again.
     fn reload<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<()>>;
 }

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use narthex_common::{
     api::{Answer, ErrorType},
     fingerprint::NotAFingerprint,
+    samples::SamplesQuery,
     target::TargetId,
 };
 use narthex_planner::Round;
@@ -26,6 +27,7 @@ use super::{
     live::Live,
     plan::{PlanQuery, Planned, Targets, plan_view},
     preview::{self, PreviewRequest},
+    samples::fleet_samples,
     shard_summaries,
     target_history::target_history,
     targets::{TargetsQuery, targets_view},
@@ -51,6 +53,9 @@ pub struct ApiState {
     reload: Arc<dyn Reload>,
     try_config: Arc<dyn TryConfig>,
     live: Arc<Live>,
+    client: Arc<dyn ShardClient>,
+    /// One at a time asks all shards which metrics they have: each may answer with megabytes.
+    asking_for_samples: Arc<Semaphore>,
     /// One preview at a time: a large one keeps a core busy for a minute.
     previews: Arc<Semaphore>,
 }
@@ -64,7 +69,15 @@ impl ApiState {
         client: Arc<dyn ShardClient>,
     ) -> Self {
         let (reload, try_config) = (Arc::clone(&config) as _, config as _);
-        Self { snapshot, reload, try_config, live: Arc::new(Live::new(client)), previews: Arc::new(Semaphore::new(1)) }
+        Self {
+            snapshot,
+            reload,
+            try_config,
+            live: Arc::new(Live::new(Arc::clone(&client))),
+            client,
+            asking_for_samples: Arc::new(Semaphore::new(1)),
+            previews: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// The newest round. Cloned out, so that a long answer does not keep the next one from being published.
@@ -85,6 +98,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/plan", get(plan))
         .route("/api/v1/plan/preview", post(preview).layer(DefaultBodyLimit::max(MAX_BODY)))
         .route("/api/v1/shards", get(shards))
+        .route("/api/v1/samples", get(samples))
+        // As Kvass has it.
+        .route("/api/v1/samples/", get(samples))
         .route("/debug/world", get(world))
         .route("/debug/round", get(round))
         .route("/-/reload", post(reload).put(reload))
@@ -100,6 +116,16 @@ async fn targets(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Re
 
 async fn shards(State(state): State<ApiState>) -> Result<Response, Failure> {
     Ok(success(shard_summaries(&*state.newest()?)))
+}
+
+/// Which metrics the series are of.
+async fn samples(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
+    let query = SamplesQuery::parse(query.as_deref().unwrap_or_default()).map_err(Failure::bad_data)?;
+    let snapshot = state.newest()?;
+    // It is never closed.
+    let _turn = state.asking_for_samples.acquire().await;
+    let samples = fleet_samples(&snapshot.observed, &*state.client, &query).await;
+    off_the_async_threads(move || Json(samples).into_response()).await
 }
 
 async fn plan(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Result<Response, Failure> {

@@ -6,7 +6,7 @@ use http::{Request, StatusCode, request};
 use http_body_util::{BodyExt as _, Full};
 use narthex_common::api::Answer;
 use narthex_runtime::http_client::{ClientSettings, JobClient};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{args::StatusArgs, discover::without_password};
 
@@ -14,6 +14,15 @@ use crate::{args::StatusArgs, discover::without_password};
 pub(super) struct Coordinator<'a> {
     args: &'a StatusArgs,
     client: JobClient,
+}
+
+/// An answer, and what is to be known with it.
+#[derive(Deserialize)]
+struct Warned<T> {
+    #[serde(flatten)]
+    answer: Answer<T>,
+    #[serde(default = "Vec::new")]
+    warnings: Vec<String>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -28,6 +37,15 @@ impl<'a> Coordinator<'a> {
 
     /// What it answers to a path with a query.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
+        Ok(self.get_with_warnings(path, query).await?.0)
+    }
+
+    /// What it answers to a path with a query, and what it warns of.
+    pub(super) async fn get_with_warnings<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<(T, Vec<String>)> {
         self.ask(Request::get(self.at(path, query)?), Bytes::new()).await
     }
 
@@ -38,7 +56,7 @@ impl<'a> Coordinator<'a> {
         query: &[(&str, String)],
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
-        self.ask(Request::post(self.at(path, query)?), serde_json::to_vec(body)?.into()).await
+        Ok(self.ask(Request::post(self.at(path, query)?), serde_json::to_vec(body)?.into()).await?.0)
     }
 
     fn at(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<String> {
@@ -49,7 +67,11 @@ impl<'a> Coordinator<'a> {
         Ok(url.into())
     }
 
-    async fn ask<T: DeserializeOwned>(&self, request: request::Builder, body: Bytes) -> anyhow::Result<T> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        request: request::Builder,
+        body: Bytes,
+    ) -> anyhow::Result<(T, Vec<String>)> {
         let url = without_password(self.args.url.as_str());
         let request =
             request.body(Full::new(body)).map_err(|_| anyhow!("ask {url} (flag --url): it is no such URL"))?;
@@ -65,9 +87,9 @@ impl<'a> Coordinator<'a> {
             status != StatusCode::UNAUTHORIZED,
             "the coordinator at {url} asks for credentials, and got none or others (flag --http.config.file)"
         );
-        let answer: Answer<T> = serde_json::from_slice(&body)
+        let Warned { answer, warnings }: Warned<T> = serde_json::from_slice(&body)
             .with_context(|| format!("read the answer of {url}, {status}; is it a narthex-coordinator?"))?;
-        answer.into_result().map_err(anyhow::Error::msg)
+        Ok((answer.into_result().map_err(anyhow::Error::msg)?, warnings))
     }
 }
 

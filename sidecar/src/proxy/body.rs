@@ -77,7 +77,7 @@ impl PassingBody {
     }
 
     fn end(&mut self) -> Result<(), BrokenOff> {
-        let Some((scrape, measurement)) = self.scrape.take() else { return Ok(()) };
+        let Some((scrape, mut measurement)) = self.scrape.take() else { return Ok(()) };
         let measured = measurement.finish();
         // Some of a compressed body is counted only now. Prometheus has not seen the end of it yet.
         if let Ok(load) = &measured
@@ -85,7 +85,7 @@ impl PassingBody {
         {
             return Err(BrokenOff(scrape.cut_off(limit)));
         }
-        scrape.forwarded(measured);
+        scrape.forwarded(measured, measurement.by_metric());
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use super::{
     refusal::Refusal,
     routes::{Route, Routes},
     running::RunningScrape,
+    top_metrics::TopMetrics,
 };
 use crate::{hop_by_hop::remove_hop_by_hop, targets::TargetTable};
 
@@ -27,6 +28,7 @@ pub(super) struct Forwarder {
     pub(super) table: Arc<TargetTable>,
     pub(super) metrics: ProxyMetrics,
     pub(super) limits: Arc<SeriesLimits>,
+    pub(super) top: TopMetrics,
 }
 
 type Answer = Response<Either<PassingBody, Full<Bytes>>>;
@@ -57,7 +59,7 @@ impl Forwarder {
 
     async fn forward(self, route: Route, mut headers: HeaderMap) -> Answer {
         let limit = self.limits.of(&route.job.name);
-        let scrape = RunningScrape::start(&route, &headers, limit, self.table, self.metrics);
+        let scrape = RunningScrape::start(&route, &headers, limit, self.table, self.metrics, self.top);
         let client = match &route.job.client {
             Ok(client) => client,
             Err(reason) => return without_answer(scrape, reason, None),

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, header};
 use narthex_common::{
-    exposition::{Format, KeptSamples, SampleCounter},
+    exposition::{Format, KeptSamples, MetricCounts, SampleCounter},
     labels::Labels,
     load::{Load, Series},
 };
@@ -37,6 +37,8 @@ pub(super) struct Measurement {
 struct Counter {
     /// None once it has been asked for the sum.
     samples: Option<SampleCounter>,
+    /// What each metric brought, once it has been asked for the sum.
+    by_metric: Option<MetricCounts>,
     bytes: u64,
     bytes_at_most: u64,
     /// The last bytes, to see whether OpenMetrics ends as it must.
@@ -44,14 +46,22 @@ struct Counter {
 }
 
 impl Measurement {
-    /// Measures a body with these headers. Samples are relabeled, too, when `kept` is given.
-    pub(super) fn new(headers: &HeaderMap, job: &JobRoute, kept: Option<(KeptSamples, Labels)>) -> Self {
+    /// Measures a body with these headers. Samples are relabeled, too, when `kept` is given, and counted by metric if so
+    /// wanted.
+    pub(super) fn new(
+        headers: &HeaderMap,
+        job: &JobRoute,
+        kept: Option<(KeptSamples, Labels)>,
+        by_metric: bool,
+    ) -> Self {
         let announced = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let content_type = content_type::as_prometheus_reads_it(&announced.unwrap_or_default(), job);
         let format = Format::of_content_type(content_type.as_deref().unwrap_or_default());
         let unpacker = Unpacker::new(headers);
+        let samples = SampleCounter::new(format, kept);
         let counter = Counter {
-            samples: Some(SampleCounter::new(format, kept)),
+            samples: Some(if by_metric { samples.by_metric() } else { samples }),
+            by_metric: None,
             bytes: 0,
             bytes_at_most: match job.body_size_limit {
                 0 => COUNTED_AT_MOST,
@@ -98,14 +108,14 @@ impl Measurement {
     }
 
     /// The body is at its end: what it brought, or why Prometheus fails the scrape, in its words.
-    pub(super) fn finish(mut self) -> Result<Load, String> {
+    pub(super) fn finish(&mut self) -> Result<Load, String> {
         if self.is_too_large() {
             return Err(TOO_LARGE.into());
         }
         if self.counter.bytes >= COUNTED_AT_MOST {
             return Ok(self.counter.sum());
         }
-        if let Some(error) = self.stopped {
+        if let Some(error) = self.stopped.take() {
             return Err(error);
         }
         self.unpacker.finish()?;
@@ -113,7 +123,7 @@ impl Measurement {
             // Prometheus parses nothing then, so it finds nothing wrong either.
             return Ok(Load::ZERO);
         }
-        if let Some(error) = self.unreadable {
+        if let Some(error) = self.unreadable.take() {
             return Err(error);
         }
         if self.open_metrics && !self.counter.tail.ends_open_metrics() {
@@ -125,6 +135,11 @@ impl Measurement {
         }
         Ok(load)
     }
+
+    /// What each metric of a good scrape brought, if that was wanted.
+    pub(super) fn by_metric(&mut self) -> Option<MetricCounts> {
+        self.counter.by_metric.take()
+    }
 }
 
 /// Prometheus' words for a body of at least `body_size_limit` bytes.
@@ -132,7 +147,10 @@ pub(super) const TOO_LARGE: &str = "body size limit exceeded";
 
 impl Counter {
     fn sum(&mut self) -> Load {
-        self.samples.take().map(SampleCounter::finish).unwrap_or_default()
+        let Some(samples) = self.samples.take() else { return Load::ZERO };
+        let (load, by_metric) = samples.finish_by_metric();
+        self.by_metric = by_metric;
+        load
     }
 }
 
@@ -185,7 +203,7 @@ mod tests {
         let bytes_at_most = body_size_limit.saturating_add(unpacker.lead_bytes());
         Measurement {
             unpacker,
-            counter: Counter { samples, bytes: 0, bytes_at_most, tail: Tail::default() },
+            counter: Counter { samples, by_metric: None, bytes: 0, bytes_at_most, tail: Tail::default() },
             stopped: None,
             unreadable: None,
             open_metrics: false,

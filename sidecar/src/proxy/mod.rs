@@ -22,6 +22,7 @@ mod metrics;
 mod refusal;
 mod routes;
 mod running;
+mod top_metrics;
 mod unpack;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -45,6 +46,7 @@ use forward::Forwarder;
 
 pub use metrics::ProxyMetrics;
 pub use routes::Routes;
+pub use top_metrics::TopMetrics;
 
 /// The pace that whoever scrapes has to keep. Prometheus itself drops a connection that was idle for 5 minutes: it has to
 /// be the first, or it would send a scrape into a connection that is just being closed. A request's body is never read.
@@ -67,17 +69,18 @@ const LAST_SCRAPES: Duration = Duration::from_secs(5);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Answers the scrapes of a Prometheus until the process is to end. A target that exposes more than `limits` allow is
-/// cut off until it has shrunk.
+/// cut off until it has shrunk. Which metrics the others have, `top` knows.
 pub async fn serve(
     listener: TcpListener,
     routes: watch::Receiver<Arc<Routes>>,
     table: Arc<TargetTable>,
     metrics: ProxyMetrics,
     limits: Arc<SeriesLimits>,
+    top: TopMetrics,
     shutdown: Shutdown,
 ) {
     warn_of_limits_for_nobody(&limits, &routes.borrow());
-    let forwarder = Forwarder { routes, table, metrics, limits };
+    let forwarder = Forwarder { routes, table, metrics, limits, top };
     let mut connections = JoinSet::new();
     let mut ending = std::pin::pin!(shutdown.clone().wait());
     loop {

@@ -9,6 +9,7 @@ use std::{
 use http::{HeaderMap, StatusCode, Uri};
 use hyper::ext::ReasonPhrase;
 use narthex_common::{
+    exposition::MetricCounts,
     load::{Load, Series},
     series_limit::SeriesLimit,
     time::Timestamp,
@@ -20,6 +21,7 @@ use super::{
     measure::Measurement,
     metrics::{InFlight, Outcome, ProxyMetrics},
     routes::{JobRoute, Route, TargetRoute},
+    top_metrics::TopMetrics,
 };
 use crate::{
     leaving::GenerationId,
@@ -45,6 +47,7 @@ pub(super) struct RunningScrape {
     through: Option<GenerationId>,
     table: Arc<TargetTable>,
     metrics: ProxyMetrics,
+    top: TopMetrics,
     began: Timestamp,
     started: Instant,
     timeout: Duration,
@@ -54,6 +57,8 @@ pub(super) struct RunningScrape {
     limit: Option<SeriesLimit>,
     /// Whether metric relabeling is tried on its samples.
     relabeled: bool,
+    /// Whether its samples are counted by metric.
+    by_metric: bool,
     ended: bool,
     _in_flight: InFlight,
 }
@@ -65,6 +70,7 @@ impl RunningScrape {
         limit: Option<SeriesLimit>,
         table: Arc<TargetTable>,
         metrics: ProxyMetrics,
+        top: TopMetrics,
     ) -> Self {
         let asked = headers.get(TIMEOUT_HEADER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
         let timeout = asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -80,9 +86,11 @@ impl RunningScrape {
             answered: false,
             limit,
             relabeled: false,
+            by_metric: false,
             ended: false,
             _in_flight: metrics.in_flight(),
             metrics,
+            top,
         }
     }
 
@@ -97,9 +105,10 @@ impl RunningScrape {
     /// The target has answered with 200: its body is to be measured.
     pub(super) fn measurement(&mut self, headers: &HeaderMap) -> Measurement {
         self.answered = true;
-        self.relabeled = self.job.is_kept_due(&self.target);
+        self.by_metric = self.target.metrics.is_due();
+        self.relabeled = self.by_metric || self.job.is_kept_due(&self.target);
         let kept = self.job.kept.clone().filter(|_| self.relabeled).map(|kept| (kept, self.target.labels.clone()));
-        Measurement::new(headers, &self.job, kept)
+        Measurement::new(headers, &self.job, kept, self.by_metric)
     }
 
     /// The limit that a target must prove to be below before its body is passed on.
@@ -110,7 +119,7 @@ impl RunningScrape {
     /// A guarded target has answered with 200: its body is to be counted, no more.
     pub(super) fn count(&mut self, headers: &HeaderMap) -> Measurement {
         self.answered = true;
-        Measurement::new(headers, &self.job, None)
+        Measurement::new(headers, &self.job, None, false)
     }
 
     /// Whether there is time to ask the target again for what took so long.
@@ -149,8 +158,12 @@ impl RunningScrape {
     }
 
     /// The whole answer went through.
-    pub(super) fn forwarded(mut self, measured: Result<Load, String>) {
+    pub(super) fn forwarded(mut self, measured: Result<Load, String>, by_metric: Option<MetricCounts>) {
         self.target.guard.turn_off();
+        match by_metric.filter(|_| measured.is_ok()) {
+            Some(counts) => self.top.counted(&self.job.name, &self.target.metrics, counts),
+            None => self.target.metrics.passed(),
+        }
         let outcome = measured.map(|load| self.load(load));
         self.record(Outcome::Forwarded, outcome.map(Some));
     }

@@ -10,3 +10,4 @@ mod passing;
 mod prometheus;
 mod refusing;
 mod rig;
+mod top_metrics;

@@ -24,7 +24,7 @@ use narthex_common::{
 use narthex_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use narthex_sidecar::{
     job_ids::JobIds,
-    proxy::{self, ProxyMetrics, Routes},
+    proxy::{self, ProxyMetrics, Routes, TopMetrics},
     targets::TargetTable,
 };
 use prometheus_client::registry::Registry;
@@ -116,6 +116,7 @@ pub(crate) fn ok(headers: &str, body: &[u8]) -> Vec<u8> {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pub(crate) table: Arc<TargetTable>,
+    pub(crate) top: TopMetrics,
     pub(crate) registry: Registry,
     pub(crate) job_id: String,
     urls: BTreeMap<TargetId, String>,
@@ -160,9 +161,11 @@ impl Proxy {
         let (running, shutdown) = Shutdown::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = proxy::serve(listener, published, Arc::clone(&table), metrics, Arc::new(limits), shutdown);
+        let top = TopMetrics::default();
+        let limits = Arc::new(limits);
+        let serving = proxy::serve(listener, published, Arc::clone(&table), metrics, limits, top.clone(), shutdown);
         let served = tokio::spawn(serving);
-        Self { address, table, registry, job_id, urls, _routes: routes, running, served }
+        Self { address, table, top, registry, job_id, urls, _routes: routes, running, served }
     }
 
     /// Ends the proxy as the process does, and waits until it has ended.

@@ -41,6 +41,7 @@ mod http;
 mod metrics;
 mod plan;
 mod preview;
+mod samples;
 
 fn target(instance: &str) -> Target {
     let labels = [("__address__", instance), ("__scrape_interval__", "15s"), ("job", "node"), ("instance", instance)];

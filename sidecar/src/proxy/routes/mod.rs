@@ -29,6 +29,7 @@ use super::{
     guard::TargetGuard,
     kept::KeptMemory,
     refusal::Refusal,
+    top_metrics::TargetMetrics,
 };
 use crate::{job_ids::JobIds, leaving::GenerationId, render::job::LEAVING_MARK};
 
@@ -90,6 +91,7 @@ pub(super) struct TargetRoute {
     pub(super) labels: Labels,
     pub(super) scheme: Scheme,
     memory: Mutex<KeptMemory>,
+    pub(super) metrics: TargetMetrics,
     pub(super) guard: Arc<TargetGuard>,
 }
 
@@ -278,7 +280,14 @@ fn kept_samples(job: &ScrapeConfig, version: PrometheusVersion) -> Option<KeptSa
 
 impl TargetRoute {
     fn new(target: &Target, scheme: Scheme, guard: Arc<TargetGuard>) -> Self {
-        Self { id: target.id, labels: target.labels.clone(), scheme, memory: Mutex::default(), guard }
+        Self {
+            id: target.id,
+            labels: target.labels.clone(),
+            scheme,
+            memory: Mutex::default(),
+            metrics: TargetMetrics::default(),
+            guard,
+        }
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, KeptMemory> {
