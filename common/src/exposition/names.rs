@@ -31,6 +31,19 @@ pub(super) struct NameCounter {
 }
 
 impl NameCounter {
+    /// Whether a line of text is plainly a sample of the same metric as the one before: most are, and a look at their
+    /// first bytes is enough.
+    pub(super) fn goes_on_in(&self, line: &[u8]) -> bool {
+        let rest = line.strip_prefix(self.name.as_bytes());
+        !self.name.is_empty() && rest.is_some_and(|rest| matches!(rest.first(), Some(b'{' | b' ' | b'\t')))
+    }
+
+    /// One more sample of the same metric.
+    pub(super) fn count_on(&mut self, kept: bool) {
+        self.count.exposed += Series(1);
+        self.count.kept += Series(u64::from(kept));
+    }
+
     /// One sample of a metric; an empty name is that of none.
     pub(super) fn count(&mut self, name: &str, kept: bool) {
         if self.name != name {
@@ -39,8 +52,7 @@ impl NameCounter {
             self.name.clear();
             self.name.push_str(name);
         }
-        self.count.exposed += Series(1);
-        self.count.kept += Series(u64::from(kept));
+        self.count_on(kept);
     }
 
     pub(super) fn finish(mut self) -> MetricCounts {

@@ -86,7 +86,11 @@ impl Lines {
             let kept = tally.judge.as_mut().is_none_or(|judge| sample::is_kept(line, judge));
             tally.kept += u64::from(kept);
             if let Some(names) = &mut tally.names {
-                names.count(&sample::metric(line).unwrap_or_default(), kept);
+                if names.goes_on_in(line) {
+                    names.count_on(kept);
+                } else {
+                    names.count(&sample::metric(line).unwrap_or_default(), kept);
+                }
             }
         }
         self.begun.clear();
