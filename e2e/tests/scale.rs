@@ -10,6 +10,8 @@ use narthex_e2e::{
     targets::Targets,
 };
 
+const INTERVAL: Duration = Duration::from_secs(2);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn shards_come_with_the_load_and_go_with_it_and_no_scrape_is_missed() -> anyhow::Result<()> {
     let dir = Workdir::new()?;
@@ -18,24 +20,24 @@ async fn shards_come_with_the_load_and_go_with_it_and_no_scrape_is_missed() -> a
     let config = dir.write(
         "prometheus.yml",
         &format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: load\n    static_configs:\n      - targets: {addresses:?}\n"
+            "global: {{scrape_interval: 2s}}\nscrape_configs:\n  - job_name: load\n    static_configs:\n      - targets: {addresses:?}\n"
         ),
     )?;
     // By work, not by memory: a head keeps what it had for hours, and a shard whose head is full takes nothing back.
-    let flags = ["--shard.max-samples-per-second=4000", "--shard.max-idle-time=5s", "--shard.min-stay=10s"];
+    let flags = ["--shard.max-samples-per-second=2000", "--shard.max-idle-time=5s", "--shard.min-stay=10s"];
     let coordinator = Coordinator::start(Settings::new(dir.path(), &config, Release::V2_42, &flags)?).await?;
-    wait_for_shards(&coordinator, 1, "three targets of 1000 series, scraped every second, fit one shard").await?;
+    wait_for_shards(&coordinator, 1, "three targets of 1000 series, scraped every two seconds, fit one shard").await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
 
     load.set_series(0, 2200)?;
-    wait_for_shards(&coordinator, 2, "4200 samples a second are too many: a shard comes and a target moves there")
+    wait_for_shards(&coordinator, 2, "2100 samples a second are too many: a shard comes and a target moves there")
         .await?;
     let urls = coordinator.prometheus_urls().await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     for address in &addresses {
         let gap = promql::longest_gap(&promql::scrapes(&urls, address).await?)?;
         show(format!("longest time between two scrapes of {address} over its move: {gap:?}"));
-        assert!(gap < Duration::from_secs(2), "{address} was not scraped for {gap:?}, at an interval of 1 s");
+        assert!(gap < Duration::from_secs(4), "{address} was not scraped for {gap:?}, at an interval of 2 s");
     }
 
     load.set_series(0, 500)?;
@@ -51,13 +53,15 @@ fn assert_drained_without_a_trace(dir: &Workdir, addresses: &[String]) -> anyhow
     let gone = entries.into_iter().find(gone).context("the directory of the shard that went")?;
     let stored = stored::read(&gone.join("data"), i64::MAX)?;
     // The first target has lost series itself: those end.
-    let of_others = |series: &&String| addresses[1..].iter().any(|address| series.contains(address.as_str()));
-    let moved: Vec<&String> = stored.keys().filter(of_others).collect();
-    show(format!("the shard that went had {} series of the targets that moved", moved.len()));
-    assert!(moved.len() > 1000, "nothing moved there");
-    for series in moved {
-        assert!(stored[series].stale.is_empty(), "{series} was marked stale when the shard was emptied");
-    }
+    let of_others = |series: &str| addresses[1..].iter().any(|address| series.contains(address.as_str()));
+    let moved = stored.keys().filter(|series| of_others(series)).count();
+    show(format!("the shard that went had {moved} series of the targets that moved"));
+    assert!(moved > 1000, "nothing moved there");
+    // A scrape that fails on a busy machine marks its series, too.
+    let failed = stored::failed_scrapes(&stored, INTERVAL);
+    let mut stale = stored::stale_markers(&stored, INTERVAL);
+    stale.retain(|marker| of_others(marker.series) && !failed.iter().any(|failure| failure.overlaps(marker)));
+    assert_eq!(stale, [], "marked stale when the shard was emptied");
     Ok(())
 }
 
