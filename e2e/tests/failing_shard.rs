@@ -18,8 +18,9 @@ use serde_json::{Value, json};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// A shell that lets a write beyond the limit of file sizes fail, instead of ending the process that tries it.
-const NO_SIGNAL_AT_THE_LIMIT: &[&str] = &["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+/// A shell that lets a write beyond the limit of file sizes fail, instead of ending the process that tries it. Where its
+/// first argument is a file, no byte can be written from the start.
+const FULL_DISK: &str = "trap '' XFSZ; if [ -e \"$1\" ]; then ulimit -S -f 0; fi; shift; exec \"$@\"";
 
 /// One shard with a few targets, and a coordinator that is to give it one more.
 struct Rig {
@@ -44,7 +45,9 @@ impl Rig {
         write_targets(dir.path(), "load.json", &all)?;
         write_targets(dir.path(), "more.json", &[])?;
         let config = dir.write("prometheus.yml", &config("known"))?;
-        let shard = Shard::start_behind(NO_SIGNAL_AT_THE_LIMIT, dir.path(), "shard-0", &config, release)?;
+        let is_full = dir.path().join("disk-is-full");
+        let behind = ["sh", "-c", FULL_DISK, "sh", is_full.to_str().context("a path")?];
+        let shard = Shard::start_behind(&behind, dir.path(), "shard-0", &config, release)?;
         let shards = dir.write("shards.yaml", &list(&[std::slice::from_ref(&shard)]))?;
         let settings = Settings::new(dir.path(), &config, release, &[])?.with_shard_list(shards);
         let coordinator = Coordinator::start(settings).await?;
@@ -212,6 +215,8 @@ async fn on_a_full_disk_the_old_assignment_and_config_stay_in_force() -> anyhow:
     let report = promql::ask(&rig.shard.url, "api/v1/shard/report", &[]).await?;
     ensure!(report["configError"].is_null(), "it still says {}", report["configError"]);
     show(format!("full disk: {scrapes} scrapes went on; it was said: {errors:?}, {}", refused.trim()));
+
+    rig.dir.write("disk-is-full", "")?;
     rig.survives_kill().await
 }
 

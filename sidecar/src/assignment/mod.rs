@@ -70,6 +70,15 @@ pub fn save(path: &Path, saved: &Saved) -> io::Result<()> {
     write_atomic(path, &serde_json::to_vec(saved)?, None)
 }
 
+/// Saves the assignment unless it is what is there: a sidecar must be able to start again on a full disk.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_unless_there(path: &Path, saved: &Saved) -> io::Result<()> {
+    let text = serde_json::to_vec(saved)?;
+    if fs::read(path).is_ok_and(|there| there == text) { Ok(()) } else { write_atomic(path, &text, None) }
+}
+
 #[cfg(test)]
 mod tests {
     use narthex_common::{

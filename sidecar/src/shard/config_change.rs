@@ -105,7 +105,7 @@ impl<P: PrometheusControl> Shard<P> {
         self.write_target_files().context("write target files")?;
         self.write_generated().context("write the generated config")?;
         if !self.is_lost {
-            crate::assignment::save(&self.setup.assignment, &self.saved).context("keep the assignment")?;
+            crate::assignment::save_unless_there(&self.setup.assignment, &self.saved).context("keep the assignment")?;
         }
         if self.config_error.is_none() {
             self.remember();
