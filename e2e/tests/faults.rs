@@ -23,6 +23,7 @@ use narthex_e2e::{
     show,
 };
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::{
     expected::comparable,
@@ -47,7 +48,11 @@ async fn a_shard_fails_faulty_targets_as_prometheus_3_5_does() -> anyhow::Result
     compare(Release::V3_5).await
 }
 
+/// The timeouts of one comparison are not to be struck by the load of the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
 async fn compare(release: Release) -> anyhow::Result<()> {
+    let _turn = ONE_AT_A_TIME.lock().await;
     let dir = Workdir::new()?;
     let targets = Targets::start(dir.path()).await?;
     let config = dir.write("prometheus.yml", &targets.config())?;

@@ -230,7 +230,11 @@ fn wrong_gzip() -> Vec<Fault> {
             body(&corrupt),
             Words::same("flate: corrupt input before offset 58").but_reported("flate: corrupt input before offset 68"),
         ),
-        fault("gzip-then-more", body(&[&packed[..], b"and more"].concat()), Words::same("unexpected EOF")),
+        fault(
+            "gzip-then-more",
+            body(&[&packed[..], b"and then some more"].concat()),
+            Words::same("gzip: invalid header"),
+        ),
         fault("gzip-empty", body(b""), Words::same("EOF")),
         fault(
             "gzip-unannounced",
