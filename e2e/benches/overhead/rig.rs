@@ -164,6 +164,15 @@ impl Prometheus {
         .await?;
         Ok(Self { process, url })
     }
+
+    /// How many samples it has stored since its start.
+    pub(crate) async fn appended(&self) -> anyhow::Result<f64> {
+        let metrics = promql::client()?.get(format!("{}/metrics", self.url)).send().await?.text().await?;
+        let of_each_kind =
+            metrics.lines().filter(|line| line.starts_with("prometheus_tsdb_head_samples_appended_total"));
+        let values = of_each_kind.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        Ok(values.sum())
+    }
 }
 
 async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {

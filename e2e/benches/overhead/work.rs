@@ -5,12 +5,12 @@ use std::{fmt, time::Duration};
 use anyhow::{Context as _, ensure};
 use narthex_e2e::{
     process::{Workdir, free_ports},
-    promql, show,
+    show,
 };
 
 use crate::{
     Args,
-    rig::{JOB, Loadgen, Prometheus, Sidecar, config},
+    rig::{Loadgen, Prometheus, Sidecar, config},
     usage::{cpu_seconds, peak_kib, resident_kib},
 };
 
@@ -49,11 +49,11 @@ impl fmt::Display for Work {
     }
 }
 
-/// What was used over the time that is measured.
+/// What was used so far, or over the time that is measured.
 struct Used {
     prometheus_cpu_s: f64,
     sidecar_cpu_s: f64,
-    /// What Prometheus says that it has scraped meanwhile.
+    /// What Prometheus says that it has stored.
     samples: f64,
 }
 
@@ -100,21 +100,27 @@ pub(crate) async fn measure(work: Work, args: &Args) -> anyhow::Result<()> {
 /// Lets Prometheus scrape, and says what that used. Fails when it did not scrape nearly everything.
 async fn run(work: &Work, args: &Args, prometheus: &Prometheus, sidecar: Option<&Sidecar>) -> anyhow::Result<Used> {
     tokio::time::sleep(Duration::from_secs(args.warm_up)).await;
-    let now = || -> anyhow::Result<(f64, f64)> {
-        let sidecar = sidecar.map_or(Ok(0.0), |sidecar| cpu_seconds(sidecar.process.id()))?;
-        Ok((cpu_seconds(prometheus.process.id())?, sidecar))
+    let now = async || -> anyhow::Result<Used> {
+        Ok(Used {
+            prometheus_cpu_s: cpu_seconds(prometheus.process.id())?,
+            sidecar_cpu_s: sidecar.map_or(Ok(0.0), |sidecar| cpu_seconds(sidecar.process.id()))?,
+            samples: prometheus.appended().await?,
+        })
     };
-    let before = now()?;
+    let before = now().await?;
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
-    let after = now()?;
+    let after = now().await?;
+    let samples = after.samples - before.samples;
 
-    let query = format!("sum(sum_over_time(scrape_samples_scraped{{job=\"{JOB}\"}}[{}s]))", args.seconds);
-    let samples = promql::number(&prometheus.url, &query).await?.unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "a ratio for display")]
     let expected = (work.targets as u64 * work.series * (args.seconds / work.interval_s)) as f64;
     ensure!(
         samples >= 0.9 * expected,
         "only {samples} of {expected} samples were scraped: the machine is too slow; try a longer --interval"
     );
-    Ok(Used { prometheus_cpu_s: after.0 - before.0, sidecar_cpu_s: after.1 - before.1, samples })
+    Ok(Used {
+        prometheus_cpu_s: after.prometheus_cpu_s - before.prometheus_cpu_s,
+        sidecar_cpu_s: after.sidecar_cpu_s - before.sidecar_cpu_s,
+        samples,
+    })
 }
