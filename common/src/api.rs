@@ -9,6 +9,9 @@ pub const SHARD_ASSIGNMENT: &str = "/api/v1/shard/assignment";
 /// Which metrics a sidecar's targets have; a [`SamplesQuery`](crate::samples::SamplesQuery) says of which jobs, and how
 /// many.
 pub const SHARD_SAMPLES: &str = "/api/v1/shard/samples";
+/// Takes a config from the coordinator: PUT [`ConfigSources`](crate::config::ConfigSources). Only for a sidecar that was
+/// given no file of its own.
+pub const SHARD_CONFIG: &str = "/api/v1/shard/config";
 /// Reads the config file again.
 pub const RELOAD: &str = "/-/reload";
 

@@ -55,7 +55,10 @@ pub struct Report {
     pub revision: Revision,
     /// The config the shard runs.
     pub config: Fingerprint,
-    /// Why the newest config file is not the one that runs.
+    /// Where the shard's config comes from.
+    #[serde(default)]
+    pub config_from: ConfigFrom,
+    /// Why the newest config is not the one that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_error: Option<String>,
     /// Since when the shard has had no target.
@@ -66,6 +69,17 @@ pub struct Report {
     /// The targets, those that changed or all of them, sorted by id. A target that left is not listed: it is gone
     /// when `revision` says so.
     pub targets: Vec<TargetReport>,
+}
+
+/// Where a shard's config comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfigFrom {
+    /// A file of its own.
+    #[default]
+    File,
+    /// The coordinator.
+    Coordinator,
 }
 
 /// What the Prometheus next door says.

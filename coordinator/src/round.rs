@@ -120,7 +120,9 @@ impl Rounds {
         self.history.record(&world, &plan);
         let reloads = self.reloads.due(&observed, config, now);
         let changes = apply::changes(&observed, &world, &plan, config, &discovered);
-        let applied = apply::apply(&mut self.teller, &*self.provider, &observed, &plan, &reloads, changes).await;
+        let sources = &discovered.config.sources;
+        let applied =
+            apply::apply(&mut self.teller, &*self.provider, &observed, &plan, &reloads, sources, changes).await;
         self.observer.expect(&applied);
         errors.extend(applied.errors);
         for error in errors.iter().filter(|error| !self.last_errors.contains(error)) {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -11,13 +12,15 @@ use super::{
     global::Global,
     other_sections,
     paths::{BaseDir, has_star_in_last_element_only},
+    sources::Recording,
     yaml::{self, Node},
 };
 use crate::semantics::PrometheusVersion;
 
 /// Loads a config; see [`Config::load`].
 pub(super) fn load(path: &Path, files: &dyn Files, version: PrometheusVersion) -> Result<Config, ConfigError> {
-    let (text, root) = read_file(path, files)?;
+    let files = Recording::of(path, files);
+    let root = read_file(path, &files)?;
     let main = MainFile::read(&root, version).map_err(|fault| fault.in_file(path))?;
     let mut jobs = Jobs { version, global: &main.global, jobs: Vec::new(), first_seen: BTreeMap::new() };
     jobs.add_all(main.scrape_configs, path, None)?;
@@ -27,19 +30,25 @@ pub(super) fn load(path: &Path, files: &dyn Files, version: PrometheusVersion) -
         let found = (files.glob(&BaseDir::of_file(path).join(pattern_text)))
             .map_err(|error| fault(format!("error retrieving scrape config files for {pattern_text:?}: {error}")))?;
         for file in found {
-            jobs.add_file(&file, files)?;
+            jobs.add_file(&file, &files)?;
         }
     }
     let jobs = jobs.jobs;
     let Global { scrape_interval, external_labels, .. } = main.global;
-    Ok(Config { path: path.to_owned(), text, root, jobs, external_labels, scrape_interval })
+    Ok(Config {
+        path: path.to_owned(),
+        sources: Arc::new(files.finish()),
+        root,
+        jobs,
+        external_labels,
+        scrape_interval,
+    })
 }
 
-fn read_file(path: &Path, files: &dyn Files) -> Result<(String, Node), ConfigError> {
+fn read_file(path: &Path, files: &dyn Files) -> Result<Node, ConfigError> {
     let fault = |line, message| ConfigError { path: path.to_owned(), line, job: None, message };
     let text = files.read(path).map_err(|error| fault(None, format!("read config file: {error}")))?;
-    let root = yaml::read(&text).map_err(|error| fault(Some(error.line), error.message))?;
-    Ok((text, root))
+    yaml::read(&text).map_err(|error| fault(Some(error.line), error.message))
 }
 
 /// What the main file says, as far as it is interpreted here.
@@ -87,7 +96,7 @@ struct Jobs<'a> {
 
 impl Jobs<'_> {
     fn add_file(&mut self, path: &Path, files: &dyn Files) -> Result<(), ConfigError> {
-        let (_, root) = read_file(path, files)?;
+        let root = read_file(path, files)?;
         let fields = Fields::of(&root, "config.ScrapeConfigs").map_err(|fault| fault.in_file(path))?;
         let nodes = fields.list("scrape_configs", "[]*config.ScrapeConfig").map_err(|fault| fault.in_file(path))?;
         fields.finish().map_err(|fault| fault.in_file(path))?;

@@ -13,6 +13,7 @@ mod other_sections;
 mod paths;
 mod resolve;
 pub mod scrape;
+mod sources;
 mod values_fingerprint;
 pub mod web;
 pub mod yaml;
@@ -21,11 +22,13 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 pub use duration::PromDuration;
 pub use http_client::HttpClientConfig;
 pub use scrape::{ScrapeConfig, SdConfig};
+pub use sources::ConfigSources;
 pub use web::WebConfig;
 
 use crate::{fingerprint::Fingerprint, job::JobName, semantics::PrometheusVersion};
@@ -49,8 +52,8 @@ pub trait Files {
 pub struct Config {
     /// The main file.
     pub path: PathBuf,
-    /// The main file's text.
-    pub text: String,
+    /// All files as they were read.
+    pub sources: Arc<ConfigSources>,
     /// The main file's tree.
     pub root: yaml::Node,
     /// The jobs: the main file's, then those of `scrape_config_files`, in order.
@@ -104,6 +107,14 @@ impl Config {
     /// When a file cannot be read or Prometheus would refuse it.
     pub fn load(path: &Path, files: &dyn Files, version: PrometheusVersion) -> Result<Self, ConfigError> {
         load::load(path, files, version)
+    }
+
+    /// Reads a config from the files of an earlier one, as [`load`](Self::load) does.
+    ///
+    /// # Errors
+    /// When Prometheus would refuse it.
+    pub fn of_sources(sources: &ConfigSources, version: PrometheusVersion) -> Result<Self, ConfigError> {
+        Self::load(&sources.path, sources, version)
     }
 
     /// The job of a name.

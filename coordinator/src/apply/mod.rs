@@ -11,7 +11,7 @@ mod tell;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use narthex_common::{assignment::AssignmentUpdate, shard::ReplicaId};
+use narthex_common::{assignment::AssignmentUpdate, config::ConfigSources, report::ConfigFrom, shard::ReplicaId};
 use narthex_planner::Plan;
 use tracing::info;
 use url::Url;
@@ -46,7 +46,8 @@ pub struct Applied {
     pub errors: Vec<String>,
 }
 
-/// Tells the shards and the provider: puts every change at once, reloads the shards whose turn it is, and asks for the
+/// Tells the shards and the provider: puts every change at once, gives the config to the
+/// shards whose turn it is, or has them read their own, and asks for the
 /// number of shards that the plan wants. Shards that take too long are not waited for, see [`Teller`].
 pub async fn apply(
     teller: &mut Teller,
@@ -54,13 +55,18 @@ pub async fn apply(
     observed: &Observed,
     plan: &Plan,
     reloads: &BTreeSet<Url>,
+    config: &Arc<ConfigSources>,
     changes: Vec<ShardChange>,
 ) -> Applied {
     let changes = changes.into_iter().map(|change| Told::Assignment(Arc::new(change)));
-    let shards = observed.replicas.iter().flat_map(|r| r.shards.iter().map(|shard| (&r.id, &shard.address)));
-    let reloads = shards
-        .filter(|(_, address)| reloads.contains(&address.url))
-        .map(|(replica, address)| Told::Reload { replica: replica.clone(), address: address.clone() });
+    let shards = observed.replicas.iter().flat_map(|r| r.shards.iter().map(|shard| (&r.id, shard)));
+    let reloads = shards.filter(|(_, shard)| reloads.contains(&shard.address.url)).map(|(replica, shard)| {
+        let (replica, address) = (replica.clone(), shard.address.clone());
+        match shard.seen.last().map(|state| state.report.config_from) {
+            Some(ConfigFrom::Coordinator) => Told::Config { replica, address, config: Arc::clone(config) },
+            Some(ConfigFrom::File) | None => Told::Reload { replica, address },
+        }
+    });
     let told: BTreeSet<Url> = changes.chain(reloads).filter_map(|told| teller.tell(told)).collect();
     let mut errors = Vec::new();
     scale_all(provider, observed, plan, &mut errors).await;

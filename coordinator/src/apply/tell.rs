@@ -12,6 +12,7 @@ use std::{
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use narthex_common::{
     assignment::AssignmentUpdate,
+    config::ConfigSources,
     shard::{Ordinal, ReplicaId},
 };
 use tokio::sync::Semaphore;
@@ -32,6 +33,15 @@ const TOLD_AT_ONCE: usize = 128;
 pub enum Told {
     /// To scrape something else.
     Assignment(Arc<ShardChange>),
+    /// To run this config, because it runs another one and has no file of its own.
+    Config {
+        /// The replica it belongs to.
+        replica: ReplicaId,
+        /// Where it is.
+        address: ShardAddress,
+        /// The config.
+        config: Arc<ConfigSources>,
+    },
     /// To read its config again, because it runs another one: it is the same file, read at another time.
     Reload {
         /// The replica it belongs to.
@@ -103,6 +113,7 @@ impl Teller {
             let _permit = permits.acquire().await?;
             match &request {
                 Told::Assignment(change) => client.put_assignment(&at, &change.update).await,
+                Told::Config { config, .. } => client.put_config(&at, config).await,
                 Told::Reload { .. } => client.reload(&at).await,
             }
         });
@@ -160,14 +171,14 @@ impl Told {
     fn replica(&self) -> &ReplicaId {
         match self {
             Self::Assignment(change) => &change.replica,
-            Self::Reload { replica, .. } => replica,
+            Self::Config { replica, .. } | Self::Reload { replica, .. } => replica,
         }
     }
 
     pub(super) fn address(&self) -> &ShardAddress {
         match self {
             Self::Assignment(change) => &change.address,
-            Self::Reload { address, .. } => address,
+            Self::Config { address, .. } | Self::Reload { address, .. } => address,
         }
     }
 
@@ -176,14 +187,14 @@ impl Told {
     pub fn update(&self) -> Option<&AssignmentUpdate> {
         match self {
             Self::Assignment(change) => Some(&change.update),
-            Self::Reload { .. } => None,
+            Self::Config { .. } | Self::Reload { .. } => None,
         }
     }
 
     fn into_change(self) -> Option<Arc<ShardChange>> {
         match self {
             Self::Assignment(change) => Some(change),
-            Self::Reload { .. } => None,
+            Self::Config { .. } | Self::Reload { .. } => None,
         }
     }
 
@@ -200,6 +211,7 @@ impl Told {
                     (put.len(), handed_over.len(), remove.len().saturating_sub(handed_over.len()));
                 info!(%replica, %shard, revision = revision.0, put, handed_over, removed, "assigned");
             }
+            Self::Config { .. } => info!(%replica, %shard, "has taken the config"),
             Self::Reload { .. } => info!(%replica, %shard, "told to read the config again, it runs another one"),
         }
     }
@@ -214,6 +226,10 @@ impl Told {
             Self::Assignment(_) => {
                 format!("assign targets to {shard} of {replica}: {error:#}; it goes on with those it has")
             }
+            Self::Config { .. } => format!(
+                "give the config to {shard} of {replica}: {error:#}; it goes on with the one it has and gets no new \
+                 targets"
+            ),
             Self::Reload { .. } => format!(
                 "reload {shard} of {replica}, which runs another config: {error:#}; it goes on with the one it has and \
                  gets no new targets"
@@ -225,6 +241,7 @@ impl Told {
         let (replica, shard) = (self.replica(), &self.address().id);
         let asked = match self {
             Self::Assignment(_) => "assign targets to",
+            Self::Config { .. } => "give the config to",
             Self::Reload { .. } => "reload",
         };
         format!(

@@ -12,6 +12,7 @@ use narthex_common::{
     fingerprint::Fingerprint,
     job::JobName,
     load::{Load, Series},
+    report::ConfigFrom,
     semantics::PrometheusVersion,
     shard::Ordinal,
     target::{Target, TargetId},
@@ -127,7 +128,8 @@ impl Coordinator {
         let plan = plan(observed, wanted);
         let changes = self.changes(observed, &plan, CONFIG);
         let reloads = self.reloads.due(observed, CONFIG, NOW);
-        let applied = apply(&mut self.teller, &*self.fleet, observed, &plan, &reloads, changes).await;
+        let sources = &self.discovered.config.sources;
+        let applied = apply(&mut self.teller, &*self.fleet, observed, &plan, &reloads, sources, changes).await;
         self.observer.expect(&applied);
         (applied, self.fleet.asked())
     }
@@ -250,6 +252,18 @@ async fn a_shard_with_another_config_is_told_nothing_but_to_reload() {
 }
 
 #[tokio::test]
+async fn a_shard_without_a_file_of_its_own_is_given_the_config() {
+    let fleet = Fleet::new(1, CONFIG);
+    fleet.with_shard(0, |shard| (shard.config, shard.config_from) = (Fingerprint(8), ConfigFrom::Coordinator));
+    let mut coordinator = Coordinator::new(&fleet, &["a"]);
+    let wanted: &Wanted<'_> = &[&[("a", Normal)]];
+    let (_, asked) = coordinator.round(wanted).await;
+    assert_eq!((asked.puts, asked.reloads, asked.configs), (0, 0, 1));
+    let (_, asked) = coordinator.round(wanted).await;
+    assert_eq!((asked.puts, asked.reloads, asked.configs), (1, 0, 0), "it runs it, and is told now");
+}
+
+#[tokio::test]
 async fn a_shard_that_stays_with_another_config_is_told_again_with_growing_pauses() {
     let fleet = Fleet::new(1, CONFIG);
     fleet.with_shard(0, |shard| shard.config = Fingerprint(8));
@@ -273,7 +287,16 @@ async fn a_new_config_reaches_shards_that_scrape_and_leaves_empty_ones_alone() {
     let observed = coordinator.look().await;
     let first = plan(&observed, wanted);
     let changes = coordinator.changes(&observed, &first, old);
-    apply(&mut coordinator.teller, &*fleet, &observed, &first, &BTreeSet::new(), changes).await;
+    apply(
+        &mut coordinator.teller,
+        &*fleet,
+        &observed,
+        &first,
+        &BTreeSet::new(),
+        &coordinator.discovered.config.sources,
+        changes,
+    )
+    .await;
 
     fleet.set_config(CONFIG);
     coordinator.round(wanted).await;

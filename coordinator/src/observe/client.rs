@@ -9,8 +9,9 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use narthex_common::{
-    api::{Answer, RELOAD, SHARD_ASSIGNMENT, SHARD_REPORT, SHARD_SAMPLES},
+    api::{Answer, RELOAD, SHARD_ASSIGNMENT, SHARD_CONFIG, SHARD_REPORT, SHARD_SAMPLES},
     assignment::{Assignment, AssignmentUpdate},
+    config::ConfigSources,
     report::{Cursor, Report},
     samples::{Samples, SamplesQuery},
 };
@@ -111,6 +112,10 @@ impl ShardClient for HttpShardClient {
             url.query_pairs_mut().extend_pairs(query.parameters());
             self.data(Method::GET, &url).await
         })
+    }
+
+    fn put_config<'a>(&'a self, shard: &'a Url, config: &'a ConfigSources) -> BoxFuture<'a, anyhow::Result<()>> {
+        Box::pin(async move { done(self.0.put(endpoint(shard, SHARD_CONFIG)).json(config)).await })
     }
 
     fn reload<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<()>> {

@@ -10,9 +10,10 @@ use std::{
 use futures_util::future::{self, BoxFuture, FutureExt as _};
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate, TargetState},
+    config::ConfigSources,
     fingerprint::Fingerprint,
     load::Load,
-    report::{Cursor, Health, PrometheusReport, Report, SCRAPES_COUNTED, TargetReport},
+    report::{ConfigFrom, Cursor, Health, PrometheusReport, Report, SCRAPES_COUNTED, TargetReport},
     samples::{Samples, SamplesQuery},
     shard::{Ordinal, ReplicaId, ShardId},
     target::TargetId,
@@ -45,6 +46,7 @@ pub(crate) struct Asked {
     pub(crate) assignments: usize,
     pub(crate) puts: usize,
     pub(crate) reloads: usize,
+    pub(crate) configs: usize,
     pub(crate) scales: usize,
 }
 
@@ -54,6 +56,7 @@ pub(crate) struct FakeShard {
     pub(crate) link: Link,
     /// The config it runs.
     pub(crate) config: Fingerprint,
+    pub(crate) config_from: ConfigFrom,
     pub(crate) ready: bool,
     pub(crate) prometheus_is_down: bool,
     pub(crate) idle_since: Option<Timestamp>,
@@ -167,6 +170,7 @@ impl FakeShard {
         Self {
             link: Link::Up,
             config,
+            config_from: ConfigFrom::File,
             ready: true,
             prometheus_is_down: false,
             idle_since: None,
@@ -222,6 +226,7 @@ impl FakeShard {
             complete: seen.is_none(),
             revision: self.assignment.revision,
             config: self.config,
+            config_from: self.config_from,
             config_error: None,
             idle_since: self.idle_since,
             prometheus: PrometheusReport {
@@ -282,6 +287,14 @@ impl ShardClient for Fleet {
             let mut samples: Samples = asked_for.map(|(name, job)| (name.clone(), job.clone())).collect();
             samples.values_mut().for_each(|job| job.list_largest(query.limit));
             Ok(samples)
+        })
+    }
+
+    fn put_config<'a>(&'a self, shard: &'a Url, _: &'a ConfigSources) -> BoxFuture<'a, anyhow::Result<()>> {
+        self.state().asked.configs += 1;
+        self.ask_when_free(shard, |shard, config| {
+            shard.config = config;
+            Ok(())
         })
     }
 

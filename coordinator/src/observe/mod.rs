@@ -12,6 +12,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate},
+    config::ConfigSources,
     report::{Cursor, Report},
     samples::{Samples, SamplesQuery},
     shard::ReplicaId,
@@ -39,6 +40,8 @@ pub trait ShardClient: Send + Sync {
     fn put_assignment<'a>(&'a self, shard: &'a Url, update: &'a AssignmentUpdate) -> BoxFuture<'a, anyhow::Result<()>>;
     /// Which metrics the shard's targets have.
     fn samples<'a>(&'a self, shard: &'a Url, query: &'a SamplesQuery) -> BoxFuture<'a, anyhow::Result<Samples>>;
+    /// Gives the shard a config, if it has no file of its own.
+    fn put_config<'a>(&'a self, shard: &'a Url, config: &'a ConfigSources) -> BoxFuture<'a, anyhow::Result<()>>;
     /// Tells the shard to read its config file again.
     fn reload<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<()>>;
 }

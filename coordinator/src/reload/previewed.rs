@@ -1,15 +1,13 @@
 //! A config that is only a text: read as if it were the running one's file, with nothing written.
 
 use std::{
-    cell::RefCell,
-    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
 
 use anyhow::bail;
 use narthex_common::{
-    config::{Config, ConfigError, Files},
+    config::{Config, ConfigError, ConfigSources, Files},
     semantics::PrometheusVersion,
 };
 use narthex_runtime::files::Disk;
@@ -22,11 +20,7 @@ const NAME: &str = "config";
 /// Reads and checks a text as if it stood in the file of the running config.
 pub(super) fn read(running: &Config, text: &str, version: PrometheusVersion) -> anyhow::Result<Config> {
     let path = &running.path;
-    let named = Named { text: &running.text, patterns: RefCell::default() };
-    // What the running config names, it named when it was taken; whether it would be taken again does not matter.
-    drop(Config::load(path, &named, version));
-    let patterns = named.patterns.into_inner();
-    let previewed = Previewed { path, text, patterns };
+    let previewed = Previewed { path, text, running: &running.sources };
     let config = Config::load(path, &previewed, version).map_err(|error| in_the_text(path, error))?;
     if let Err(discover::Refusals(refusals)) = discover::check(&config, version) {
         let refusals = refusals.into_iter().map(|refusal| in_the_text(path, refusal).to_string());
@@ -50,7 +44,7 @@ struct Previewed<'a> {
     path: &'a Path,
     text: &'a str,
     /// What the running config names.
-    patterns: BTreeSet<PathBuf>,
+    running: &'a ConfigSources,
 }
 
 impl Files for Previewed<'_> {
@@ -59,27 +53,10 @@ impl Files for Previewed<'_> {
     }
 
     fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
-        if self.patterns.contains(pattern) {
+        if self.running.has_pattern(pattern) {
             return Disk.glob(pattern);
         }
         Err(io::Error::other("a preview reads only files that the running config names, too"))
-    }
-}
-
-/// Notes which other files a text names, and reads none.
-struct Named<'a> {
-    text: &'a str,
-    patterns: RefCell<BTreeSet<PathBuf>>,
-}
-
-impl Files for Named<'_> {
-    fn read(&self, _: &Path) -> io::Result<String> {
-        Ok(self.text.to_owned())
-    }
-
-    fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
-        self.patterns.borrow_mut().insert(pattern.to_owned());
-        Ok(Vec::new())
     }
 }
 

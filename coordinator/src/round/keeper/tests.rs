@@ -87,6 +87,7 @@ fn empty_state() -> ShardState {
         complete: true,
         revision: Revision(0),
         config: CONFIG,
+        config_from: narthex_common::report::ConfigFrom::File,
         config_error: None,
         idle_since: None,
         prometheus: PrometheusReport::default(),

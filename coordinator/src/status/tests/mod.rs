@@ -129,6 +129,7 @@ fn shard(target: Target, load: Load, config: Fingerprint) -> ObservedShard {
             complete: true,
             revision: Revision(4),
             config,
+            config_from: narthex_common::report::ConfigFrom::File,
             config_error: None,
             idle_since: None,
             prometheus: PrometheusReport {
