@@ -8,19 +8,20 @@ use axum::{
     extract::{Query, RawQuery, Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use http_body::Body as _;
 use http_body_util::LengthLimitError;
 use narthex_common::{
-    api::{Answer, ErrorType, RELOAD, SHARD_ASSIGNMENT, SHARD_REPORT, SHARD_SAMPLES},
-    assignment::{Assignment, AssignmentUpdate, Revision, UpdateRefused},
+    api::{Answer, ErrorType, RELOAD, SHARD_ASSIGNMENT, SHARD_CONFIG, SHARD_REPORT, SHARD_SAMPLES},
+    assignment::{Assignment, Revision, UpdateRefused},
+    fingerprint::Fingerprint,
     report::{Cursor, Report},
     samples::SamplesQuery,
 };
 use narthex_runtime::admin::{self, Readiness};
 use prometheus_client::registry::Registry;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::{Mutex, watch};
 
 use crate::{
@@ -28,17 +29,17 @@ use crate::{
     prometheus::HttpPrometheus,
     proxy::TopMetrics,
     report::Reporter,
-    shard::{PutRefused, ShardHandle},
+    shard::{ConfigNotTaken, PutRefused, ShardHandle},
 };
 
-/// An assignment of a million targets with long labels is smaller.
-const MAX_ASSIGNMENT: usize = 256 << 20;
-/// How long an update may take to arrive. The coordinator, which waits less, tries again in its next round.
+/// An assignment of a million targets with long labels is smaller, and so is every config.
+const MAX_PUT: usize = 256 << 20;
+/// How long a body may take to arrive. The coordinator, which waits less, tries again in its next round.
 const PUT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An update that is none that a coordinator would send.
+/// A body that is none that a coordinator would send.
 #[derive(Debug, thiserror::Error)]
-#[error("it is larger than {} MiB", MAX_ASSIGNMENT >> 20)]
+#[error("it is larger than {} MiB", MAX_PUT >> 20)]
 struct TooLarge;
 
 /// What the API answers from.
@@ -50,7 +51,7 @@ pub struct Api {
     pub reporter: Reporter,
     /// Says which metrics the targets have.
     pub top: TopMetrics,
-    /// Whose turn it is to put an assignment.
+    /// Whose turn it is to put something.
     pub putting: Arc<Mutex<()>>,
 }
 
@@ -63,6 +64,12 @@ struct Since {
 #[derive(Debug, Serialize)]
 struct InForce {
     revision: Revision,
+}
+
+/// What a PUT of a config leads to.
+#[derive(Debug, Serialize)]
+struct ConfigInForce {
+    config: Fingerprint,
 }
 
 /// The routes of the API port. What is not known here goes to Prometheus.
@@ -78,6 +85,7 @@ pub fn routes(
         .route(SHARD_SAMPLES, get(samples))
         // As Kvass has it.
         .route("/api/v1/shard/samples/", get(samples))
+        .route(SHARD_CONFIG, put(put_config))
         .route(RELOAD, post(reload).put(reload))
         .with_state(api);
     own.merge(admin::routes(metrics, readiness)).fallback_service(pass_through::routes(prometheus))
@@ -99,22 +107,10 @@ async fn assignment(State(api): State<Api>) -> Json<Answer<Arc<Assignment>>> {
     Json(Answer::Success { data })
 }
 
-/// Takes one update at a time: a large one is held in memory while it is read and parsed.
 async fn put_assignment(State(api): State<Api>, request: Request) -> Response {
-    let update = {
-        let _turn = api.putting.lock().await;
-        match tokio::time::timeout(PUT_TIMEOUT, read_update(request)).await {
-            Ok(Ok(update)) => update,
-            Ok(Err(error)) => {
-                let is_too_large = error.is::<TooLarge>();
-                let status = if is_too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-                return failed(status, ErrorType::BadData, format!("read the assignment update: {error:#}"));
-            }
-            Err(_elapsed) => {
-                let error = format!("the assignment update did not come within {PUT_TIMEOUT:?}");
-                return failed(StatusCode::REQUEST_TIMEOUT, ErrorType::BadData, error);
-            }
-        }
+    let update = match read_body(&api, request, "assignment update").await {
+        Ok(update) => update,
+        Err(answer) => return answer,
     };
     match api.shard.put(update).await {
         Ok(Ok(revision)) => Json(Answer::Success { data: InForce { revision } }).into_response(),
@@ -131,12 +127,54 @@ async fn put_assignment(State(api): State<Api>, request: Request) -> Response {
     }
 }
 
-async fn read_update(request: Request) -> anyhow::Result<AssignmentUpdate> {
+/// Takes a config of the coordinator and answers once Prometheus has taken it, too.
+async fn put_config(State(api): State<Api>, request: Request) -> Response {
+    let config = match read_body(&api, request, "config").await {
+        Ok(config) => config,
+        Err(answer) => return answer,
+    };
+    match api.shard.take_config(config).await {
+        Ok(Ok(config)) => Json(Answer::Success { data: ConfigInForce { config } }).into_response(),
+        Ok(Err(error)) => {
+            let (status, kind) = match &error {
+                ConfigNotTaken::HasFile(_) => (StatusCode::CONFLICT, ErrorType::Conflict),
+                ConfigNotTaken::Bad(_) => (StatusCode::BAD_REQUEST, ErrorType::BadData),
+                ConfigNotTaken::NotInForce(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorType::Execution),
+            };
+            failed(status, kind, error.to_string())
+        }
+        Err(ending) => failed(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Unavailable, ending.to_string()),
+    }
+}
+
+/// Reads what is put, or says why it cannot be. One at a time: a large one is held in memory while it is read and
+/// parsed.
+async fn read_body<T: DeserializeOwned + Send + 'static>(
+    api: &Api,
+    request: Request,
+    what: &str,
+) -> Result<T, Response> {
+    let _turn = api.putting.lock().await;
+    match tokio::time::timeout(PUT_TIMEOUT, parse_body(request)).await {
+        Ok(Ok(parsed)) => Ok(parsed),
+        Ok(Err(error)) => {
+            let is_too_large = error.is::<TooLarge>();
+            let status = if is_too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+            Err(failed(status, ErrorType::BadData, format!("read the {what}: {error:#}")))
+        }
+        Err(_elapsed) => {
+            let error = format!("the {what} did not come within {PUT_TIMEOUT:?}");
+            Err(failed(StatusCode::REQUEST_TIMEOUT, ErrorType::BadData, error))
+        }
+    }
+}
+
+async fn parse_body<T: DeserializeOwned + Send + 'static>(request: Request) -> anyhow::Result<T> {
     // One that says beforehand that it is too large is not read at all.
-    if request.body().size_hint().lower() > MAX_ASSIGNMENT as u64 {
+    if request.body().size_hint().lower() > MAX_PUT as u64 {
         return Err(TooLarge.into());
     }
-    let body = match to_bytes(request.into_body(), MAX_ASSIGNMENT).await {
+    let body = match to_bytes(request.into_body(), MAX_PUT).await {
         Err(error) if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) => return Err(TooLarge.into()),
         read => read?,
     };

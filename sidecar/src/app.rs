@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::{
     process::Command,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 
@@ -91,7 +91,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let told_to_end = async {
         if let Some(program) = args.prometheus.exec {
             let launch = Launch { program, address, config: output, args: args.prometheus.args };
-            Supervisor::new(launch, &store, metrics.prometheus_starts()).run(shutdown).await;
+            let (refusals, refused) = mpsc::channel(1);
+            tokio::spawn(pass_on_refusals(refused, shard.clone()));
+            Supervisor::new(launch, &store, metrics.prometheus_starts(), refusals).run(shutdown).await;
         } else {
             shutdown.wait().await;
         }
@@ -114,9 +116,9 @@ fn setup(
     version: Option<PrometheusVersion>,
 ) -> anyhow::Result<ShardSetup> {
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("find {}", path.display()));
-    let file = absolute(&args.config_file)?;
+    let file = args.config_file().map(absolute).transpose()?;
     let output = args.config_output_file.as_deref().map_or_else(|| Ok(store.generated_config()), absolute)?;
-    if is_same_file(&file, &output) {
+    if let Some(file) = file.as_deref().filter(|file| is_same_file(file, &output)) {
         bail!("write the generated config to {}: that is the user's own (flag --config.output-file)", file.display());
     }
     Ok(ShardSetup {
@@ -173,6 +175,15 @@ async fn find_version(args: &PrometheusArgs, prometheus: &HttpPrometheus) -> any
 async fn show(mut seen: watch::Receiver<PrometheusSeen>, metrics: ShardMetrics) {
     while seen.changed().await.is_ok() {
         metrics.seen(&seen.borrow_and_update());
+    }
+}
+
+/// Tells the shard when Prometheus does not start with the config that the shard wrote.
+async fn pass_on_refusals(mut refused: mpsc::Receiver<String>, shard: ShardHandle) {
+    while let Some(why) = refused.recv().await {
+        if shard.prometheus_refused_to_start(why).await.is_err() {
+            return;
+        }
     }
 }
 

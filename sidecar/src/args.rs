@@ -1,8 +1,14 @@
 //! The command line.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 use narthex_common::{
     load::Series,
     semantics::PrometheusVersion,
@@ -70,9 +76,15 @@ pub struct RenderArgs {
 /// How to run.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The user's prometheus.yml, read and never written.
-    #[arg(long = "config.file", default_value = "prometheus.yml", value_name = "FILE")]
-    pub config_file: PathBuf,
+    /// The user's prometheus.yml, read and never written. Empty (`--config.file=`) where the coordinator is to give the
+    /// config: it has the file then, and every shard gets it with its next round.
+    ///
+    /// Other files that the config names, such as those of passwords and certificates, must lie at the same paths here.
+    #[arg(
+        long = "config.file", default_value = "prometheus.yml", value_name = "FILE",
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    config_file: PathBuf,
     /// Where the generated config is written, with which Prometheus is to run. By default prometheus.yml in --store.path.
     #[arg(long = "config.output-file", value_name = "FILE")]
     pub config_output_file: Option<PathBuf>,
@@ -147,6 +159,14 @@ impl GuardArgs {
     }
 }
 
+impl RunArgs {
+    /// The user's file; none where the coordinator gives the config.
+    #[must_use]
+    pub fn config_file(&self) -> Option<&Path> {
+        Some(self.config_file.as_path()).filter(|file| !file.as_os_str().is_empty())
+    }
+}
+
 /// The Prometheus next door.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Prometheus")]
@@ -205,6 +225,17 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_file_of_its_own_a_sidecar_gets_its_config_from_the_coordinator() {
+        let file = |args: &[&str]| {
+            let cli = Cli::try_parse_from([&["narthex-sidecar"], args].concat()).unwrap();
+            cli.run.config_file().map(Path::to_owned)
+        };
+        assert_eq!(file(&[]), Some("prometheus.yml".into()));
+        assert_eq!(file(&["--config.file=a.yml"]), Some("a.yml".into()));
+        assert_eq!(file(&["--config.file="]), None);
     }
 
     #[test]

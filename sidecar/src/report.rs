@@ -31,6 +31,7 @@ impl Reporter {
             complete,
             revision: shard.assignment.revision,
             config: shard.config,
+            config_from: shard.config_from,
             config_error: shard.config_error,
             idle_since: shard.idle_since,
             prometheus: self.prometheus.borrow().report.clone(),

@@ -16,6 +16,7 @@ use super::Files;
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigSources {
     /// The main file.
+    #[serde(default)]
     pub path: PathBuf,
     files: BTreeMap<PathBuf, String>,
     patterns: BTreeMap<PathBuf, Vec<PathBuf>>,

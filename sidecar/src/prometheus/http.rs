@@ -119,7 +119,14 @@ impl PrometheusControl for HttpPrometheus {
         let answer = self.ask(Method::POST, "/-/reload", RELOAD).await.map_err(unreachable)?;
         let status = answer.status();
         if status.is_success() {
-            return Ok(());
+            // What it says of itself counts: some of its parts take a config that others refuse.
+            return match self.own_metrics().await {
+                Ok(OwnMetrics { config_is_good: Some(false), .. }) => Err(ReloadFailed::Refused(
+                    "it answered that it has read it, and its metric prometheus_config_last_reload_successful is 0"
+                        .into(),
+                )),
+                Ok(_) | Err(_) => Ok(()),
+            };
         }
         let text = read(answer, MAX_ERROR).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&text).trim().to_owned();

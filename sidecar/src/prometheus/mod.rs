@@ -77,6 +77,8 @@ pub struct OwnMetrics {
     pub head_series: Option<Series>,
     /// When it last read its config with success: `prometheus_config_last_reload_success_timestamp_seconds`.
     pub config_loaded: Option<Timestamp>,
+    /// Whether the last try to read it succeeded: `prometheus_config_last_reload_successful`.
+    pub config_is_good: Option<bool>,
 }
 
 /// What was last seen of it.

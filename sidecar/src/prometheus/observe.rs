@@ -62,7 +62,7 @@ async fn look<P: PrometheusControl>(
     };
     let own = prometheus.own_metrics().await.unwrap_or_else(|e| {
         tracing::warn!(error = %format!("{e:#}"), "head series as they were seen last");
-        OwnMetrics { head_series: before.report.head_series, config_loaded: None }
+        OwnMetrics { head_series: before.report.head_series, config_loaded: None, config_is_good: None }
     });
     let report = PrometheusReport {
         url: url.to_owned(),

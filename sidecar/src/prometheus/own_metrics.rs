@@ -7,6 +7,7 @@ use super::OwnMetrics;
 
 const HEAD_SERIES: &str = "prometheus_tsdb_head_series";
 const AGENT_SERIES: &str = "prometheus_agent_active_series";
+const CONFIG_IS_GOOD: &str = "prometheus_config_last_reload_successful";
 const CONFIG_LOADED: &str = "prometheus_config_last_reload_success_timestamp_seconds";
 
 /// No line that matters is longer; what is, is not kept.
@@ -39,11 +40,12 @@ impl OwnMetricsReader {
         OwnMetrics {
             head_series: value(HEAD_SERIES).or_else(|| value(AGENT_SERIES)).and_then(series),
             config_loaded: value(CONFIG_LOADED).and_then(seconds),
+            config_is_good: value(CONFIG_IS_GOOD).map(|good| good != 0.0),
         }
     }
 
     fn end_line(&mut self) {
-        let matters = [HEAD_SERIES, AGENT_SERIES, CONFIG_LOADED].iter().any(|name| {
+        let matters = [HEAD_SERIES, AGENT_SERIES, CONFIG_LOADED, CONFIG_IS_GOOD].iter().any(|name| {
             let after = self.line.strip_prefix(name.as_bytes()).and_then(<[u8]>::first);
             matches!(after, Some(b' ' | b'{'))
         });
@@ -87,9 +89,13 @@ mod tests {
                     # TYPE prometheus_tsdb_head_series gauge\n\
                     prometheus_tsdb_head_series 1.234567e+06\n\
                     prometheus_tsdb_head_series_created_total 5\n\
+                    prometheus_config_last_reload_successful 0\n\
                     prometheus_config_last_reload_success_timestamp_seconds 1.7952623456781e+09\n";
-        let expected =
-            OwnMetrics { head_series: Some(Series(1_234_567)), config_loaded: Some(Timestamp(1_795_262_345_679)) };
+        let expected = OwnMetrics {
+            head_series: Some(Series(1_234_567)),
+            config_loaded: Some(Timestamp(1_795_262_345_679)),
+            config_is_good: Some(false),
+        };
         for piece in [1, 7, body.len()] {
             assert_eq!(read(body, piece), expected);
         }

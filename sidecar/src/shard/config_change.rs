@@ -3,12 +3,16 @@
 use std::{io, path::Path, time::UNIX_EPOCH};
 
 use anyhow::Context as _;
-use narthex_common::{semantics::PrometheusVersion, time::Timestamp};
+use narthex_common::{
+    config::{Config, ConfigError, ConfigSources},
+    fingerprint::Fingerprint,
+    semantics::PrometheusVersion,
+    time::Timestamp,
+};
 use narthex_runtime::files::write_atomic;
 
 use super::Shard;
 use crate::{
-    base_config::LoadedConfig,
     inotify,
     job_ids::JobIds,
     leaving::Leaving,
@@ -18,11 +22,25 @@ use crate::{
 
 /// What is in force until Prometheus has taken the new one.
 struct Before {
-    loaded: LoadedConfig,
+    config: Config,
     ids: JobIds,
     generated: String,
     leaving: Leaving,
     pools: render::LeavingPools,
+}
+
+/// Why a config of the coordinator is not in force. The one before goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigNotTaken {
+    /// The sidecar has a file of its own, which is not the coordinator's to replace.
+    #[error("this sidecar reads its config from a file of its own, {0} (flag --config.file)")]
+    HasFile(String),
+    /// It is no config for this version of Prometheus.
+    #[error(transparent)]
+    Bad(#[from] ConfigError),
+    /// It could not be put into force.
+    #[error("{0}")]
+    NotInForce(String),
 }
 
 impl<P: PrometheusControl> Shard<P> {
@@ -30,30 +48,50 @@ impl<P: PrometheusControl> Shard<P> {
     pub(super) async fn reload(&mut self) -> Result<(), String> {
         self.hear_out().await;
         let outcome = match self.setup.source.load(self.assumed_version()) {
-            Ok(loaded) => self.take_up(loaded).await,
+            Ok(config) => self.take_up(config).await,
             Err(error) => Err(error.to_string()),
         };
-        match &outcome {
-            Ok(()) => tracing::info!(config = %self.loaded.config.fingerprint(), "config in force"),
-            Err(error) => tracing::error!(%error, "the new config is not in force; going on with the one before"),
-        }
-        self.config_error = outcome.clone().err();
-        self.tell();
+        self.taken_up(&outcome);
         outcome
     }
 
-    async fn take_up(&mut self, loaded: LoadedConfig) -> Result<(), String> {
-        let ids = JobIds::new(loaded.config.jobs.iter().map(|job| &job.job_name));
+    /// Takes a config of the coordinator.
+    pub(super) async fn take_config(&mut self, sources: &ConfigSources) -> Result<Fingerprint, ConfigNotTaken> {
+        if let Some(file) = &self.setup.source.file {
+            return Err(ConfigNotTaken::HasFile(file.display().to_string()));
+        }
+        self.hear_out().await;
+        let config = Config::of_sources(sources, self.assumed_version()).inspect_err(|error| {
+            tracing::error!(%error, "the coordinator's config cannot be used; going on with the one before");
+        })?;
+        let outcome = self.take_up(config).await;
+        self.taken_up(&outcome);
+        outcome.map(|()| self.config.fingerprint()).map_err(ConfigNotTaken::NotInForce)
+    }
+
+    fn taken_up(&mut self, outcome: &Result<(), String>) {
+        match outcome {
+            Ok(()) => tracing::info!(config = %self.config.fingerprint(), "config in force"),
+            Err(error) => tracing::error!(%error, "the new config is not in force; going on with the one before"),
+        }
+        self.config_error = outcome.as_ref().err().cloned();
+        self.tell();
+    }
+
+    async fn take_up(&mut self, config: Config) -> Result<(), String> {
+        let ids = JobIds::new(config.jobs.iter().map(|job| &job.job_name));
         let mut leaving = self.saved.leaving.clone();
         leaving.retain_jobs(|job| ids.id(job).is_some());
         let pools = leaving.pools();
-        let generated = render::config(&loaded.config, &ids, &pools, &self.render_settings());
-        let rule_files = rule_files::fingerprint(&loaded.config, self.setup.rules);
+        let generated = render::config(&config, &ids, &pools, &self.render_settings());
+        let rule_files = rule_files::fingerprint(&config, self.setup.rules);
         // Prometheus may have refused this very config before, because of a file that it names.
-        let is_for_prometheus =
-            generated != self.generated || rule_files != self.rule_files || self.config_error.is_some();
+        let is_for_prometheus = generated != self.generated
+            || rule_files != self.rule_files
+            || self.config_error.is_some()
+            || self.unread.is_some();
         let before = Before {
-            loaded: std::mem::replace(&mut self.loaded, loaded),
+            config: std::mem::replace(&mut self.config, config),
             ids: std::mem::replace(&mut self.ids, ids),
             generated: std::mem::replace(&mut self.generated, generated),
             leaving: std::mem::replace(&mut self.saved.leaving, leaving),
@@ -80,12 +118,14 @@ impl<P: PrometheusControl> Shard<P> {
             }
         }
         self.rule_files = rule_files;
-        self.remember();
+        if self.is_read {
+            self.remember();
+        }
         Ok(())
     }
 
     fn go_back(&mut self, before: Before) {
-        self.loaded = before.loaded;
+        self.config = before.config;
         self.ids = before.ids;
         self.generated = before.generated;
         self.saved.leaving = before.leaving;
@@ -100,14 +140,15 @@ impl<P: PrometheusControl> Shard<P> {
         let ids = &self.ids;
         self.saved.leaving.retain_jobs(|job| ids.id(job).is_some());
         self.generated = self.render_with_pools();
-        self.rule_files = rule_files::fingerprint(&self.loaded.config, self.setup.rules);
+        self.rule_files = rule_files::fingerprint(&self.config, self.setup.rules);
         inotify::warn_when_scarce(&self.ids, self.layout());
         self.write_target_files().context("write target files")?;
         self.write_generated().context("write the generated config")?;
         if !self.is_lost {
             crate::assignment::save_unless_there(&self.setup.assignment, &self.saved).context("keep the assignment")?;
         }
-        if self.config_error.is_none() {
+        // Better one that Prometheus has not read yet than none.
+        if self.config_error.is_none() && !self.setup.source.has_last_good() {
             self.remember();
         }
         Ok(())
@@ -125,8 +166,9 @@ impl<P: PrometheusControl> Shard<P> {
         }
         let written = modified(&self.setup.output).ok();
         let read = seen.config_loaded.zip(written).map(|(loaded, written)| loaded >= written);
-        if read == Some(true) && !self.leaving.is_busy() && self.saved.leaving.is_loading() {
-            self.has_read_pools();
+        if read == Some(true) && !self.leaving.is_busy() && !self.is_read {
+            self.has_read();
+            self.tell();
         }
         if read != Some(false) || self.answered == written {
             return;
@@ -136,9 +178,7 @@ impl<P: PrometheusControl> Shard<P> {
             Ok(()) => self.has_read(),
             Err(ReloadFailed::Unreachable(error)) => tracing::warn!(%error, "Prometheus is not there to reload"),
             Err(ReloadFailed::Refused(error)) => {
-                tracing::error!(%error, "Prometheus refused the generated config and goes on with an older one");
-                self.config_error = Some(format!("Prometheus refused the generated config: {error}"));
-                self.tell();
+                self.roll_back(&error).await;
             }
         }
     }
@@ -163,15 +203,41 @@ impl<P: PrometheusControl> Shard<P> {
     }
 
     fn remember(&self) {
-        if let Err(error) = self.setup.source.remember(&self.loaded) {
+        if let Err(error) = self.setup.source.remember(&self.config) {
             tracing::error!(%error, "the config is not kept: a restart over a broken config file will fail");
         }
     }
 
     /// Prometheus has read the generated config.
     pub(super) fn has_read(&mut self) {
+        self.is_read = true;
+        self.unread = None;
+        self.remember();
         self.has_read_pools();
         self.clean_up();
+    }
+
+    /// Prometheus does not take the config on disk. It is the last one that it did take which goes on, so that this
+    /// shard scrapes what it scraped, and Prometheus starts with it should it end.
+    pub(super) async fn roll_back(&mut self, refusal: &str) {
+        if self.is_read {
+            // It has read it since.
+            return;
+        }
+        self.hear_out().await;
+        let refusal = format!("Prometheus refused the generated config: {refusal}");
+        let last_good = self.setup.source.last_good(self.assumed_version());
+        let Some(last_good) = last_good.filter(|last_good| last_good.sources != self.config.sources) else {
+            tracing::error!(error = %refusal, "there is no other config to go back to");
+            self.unread = Some(refusal);
+            self.tell();
+            return;
+        };
+        tracing::error!(error = %refusal, "going back to the last config that Prometheus has read");
+        // That it could not be put into force either is logged where it happens.
+        drop(self.take_up(last_good).await);
+        self.config_error = Some(refusal);
+        self.tell();
     }
 
     /// Removes target files of jobs that are gone, once Prometheus has forgotten them.
@@ -185,10 +251,11 @@ impl<P: PrometheusControl> Shard<P> {
         }
     }
 
-    pub(super) fn write_generated(&self) -> io::Result<()> {
+    pub(super) fn write_generated(&mut self) -> io::Result<()> {
         if std::fs::read(&self.setup.output).is_ok_and(|there| there == self.generated.as_bytes()) {
             return Ok(());
         }
+        self.is_read = false;
         write_atomic(&self.setup.output, self.generated.as_bytes(), None)
     }
 

@@ -196,7 +196,7 @@ impl<P: PrometheusControl> Shard<P> {
     /// The generated config, with the pools as they are to be.
     pub(super) fn render_with_pools(&mut self) -> String {
         self.leaving.written = self.saved.leaving.pools();
-        render::config(&self.loaded.config, &self.ids, &self.leaving.written, &self.render_settings())
+        render::config(&self.config, &self.ids, &self.leaving.written, &self.render_settings())
     }
 
     pub(super) fn target_files(&self) -> std::collections::BTreeMap<PathBuf, String> {

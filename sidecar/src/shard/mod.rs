@@ -18,20 +18,21 @@ use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate, Revision},
-    config::http_client::Secret,
+    config::{Config, ConfigSources, http_client::Secret},
     fingerprint::Fingerprint,
+    report::ConfigFrom,
     semantics::PrometheusVersion,
     time::Timestamp,
 };
 use narthex_runtime::clock;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::put::PutRefused;
+pub use self::{config_change::ConfigNotTaken, put::PutRefused};
 use self::{departed::Departed, leaving::LeavingPools};
 use crate::{
     args::Rules,
     assignment::{self, Found, Saved},
-    base_config::{ConfigSource, LoadedConfig},
+    base_config::ConfigSource,
     job_ids::JobIds,
     metrics::ShardMetrics,
     prometheus::{PrometheusControl, PrometheusSeen},
@@ -48,6 +49,8 @@ pub struct ShardState {
     pub assignment: Arc<Assignment>,
     /// The fingerprint of the config in force.
     pub config: Fingerprint,
+    /// Where the config comes from.
+    pub config_from: ConfigFrom,
     /// Why the newest config is not the one in force.
     pub config_error: Option<String>,
     /// Since when there has been no target.
@@ -96,13 +99,18 @@ pub struct Shard<P> {
     prometheus: P,
     told: Told,
     routes: watch::Sender<Arc<Routes>>,
-    loaded: LoadedConfig,
+    config: Config,
     ids: JobIds,
     /// The text of the generated config on disk.
     generated: String,
     /// What the rule files held when Prometheus was last told to read them.
     rule_files: Fingerprint,
+    /// Why the newest config is not the one in force.
     config_error: Option<String>,
+    /// Why Prometheus has not read the generated config.
+    unread: Option<String>,
+    /// Whether Prometheus has read the generated config as it is on disk.
+    is_read: bool,
     saved: Saved,
     /// The saved assignment was damaged: the target files are all that is left of it, and stay as they are.
     is_lost: bool,
@@ -117,6 +125,8 @@ pub struct Shard<P> {
 enum Command {
     Put(AssignmentUpdate, oneshot::Sender<Result<Revision, PutRefused>>),
     Reload(oneshot::Sender<Result<(), String>>),
+    TakeConfig(ConfigSources, oneshot::Sender<Result<Fingerprint, ConfigNotTaken>>),
+    NotStarted(String),
 }
 
 /// Asks the shard to do something. Cheap to clone.
@@ -143,6 +153,22 @@ impl ShardHandle {
     /// When the process is ending, or (inside) why the config in the file is not in force.
     pub async fn reload(&self) -> Result<Result<(), String>, Ending> {
         self.ask(Command::Reload).await
+    }
+
+    /// Puts a config of the coordinator into force.
+    ///
+    /// # Errors
+    /// When the process is ending, or (inside) why the config is not in force.
+    pub async fn take_config(&self, config: ConfigSources) -> Result<Result<Fingerprint, ConfigNotTaken>, Ending> {
+        self.ask(|answer| Command::TakeConfig(config, answer)).await
+    }
+
+    /// Says that Prometheus does not start with the generated config, and why.
+    ///
+    /// # Errors
+    /// When the process is ending.
+    pub async fn prometheus_refused_to_start(&self, why: String) -> Result<(), Ending> {
+        self.0.send(Command::NotStarted(why)).await.map_err(|_| Ending)
     }
 
     /// Waits until the shard is gone, which before the end of the process it only is when it panicked.
@@ -183,9 +209,9 @@ impl<P: PrometheusControl> Shard<P> {
                 (Saved::default(), true)
             }
         };
-        let ids = JobIds::new(start.loaded.config.jobs.iter().map(|job| &job.job_name));
+        let ids = JobIds::new(start.config.jobs.iter().map(|job| &job.job_name));
         let routes = Routes::new(
-            &start.loaded.config,
+            &start.config,
             &saved.assignment,
             &ids,
             setup.token.expose(),
@@ -196,7 +222,9 @@ impl<P: PrometheusControl> Shard<P> {
         let mut shard = Self {
             routes,
             config_error: start.error.map(|error| error.to_string()),
-            loaded: start.loaded,
+            unread: None,
+            is_read: false,
+            config: start.config,
             ids,
             generated: String::new(),
             rule_files: Fingerprint::default(),
@@ -215,7 +243,7 @@ impl<P: PrometheusControl> Shard<P> {
         tracing::info!(
             revision = shard.saved.assignment.revision.0,
             targets = shard.saved.assignment.targets.len(),
-            config = %shard.loaded.config.fingerprint(),
+            config = %shard.config.fingerprint(),
             "generated config and target files written"
         );
         Ok((shard, routed))
@@ -245,6 +273,8 @@ impl<P: PrometheusControl> Shard<P> {
                     // Whoever asked may have gone: what was asked for is done all the same.
                     Some(Command::Put(update, answer)) => drop(answer.send(self.put(update))),
                     Some(Command::Reload(answer)) => drop(answer.send(self.reload().await)),
+                    Some(Command::TakeConfig(config, answer)) => drop(answer.send(self.take_config(&config).await)),
+                    Some(Command::NotStarted(why)) => self.roll_back(&why).await,
                 },
                 Ok(()) = seen.changed() => {
                     let now = seen.borrow_and_update().clone();
@@ -287,8 +317,9 @@ impl<P: PrometheusControl> Shard<P> {
         self.tell_routes();
         let state = ShardState {
             assignment: Arc::new(self.saved.assignment.clone()),
-            config: self.loaded.config.fingerprint(),
-            config_error: self.config_error.clone(),
+            config: self.config.fingerprint(),
+            config_from: self.setup.source.origin(),
+            config_error: self.config_error.clone().or_else(|| self.unread.clone()),
             // Until the last has left, there is something to do.
             idle_since: self.saved.idle_since.filter(|_| self.saved.leaving.is_empty()),
         };
@@ -312,7 +343,7 @@ impl<P: PrometheusControl> Shard<P> {
         let assignment = self.departed.beside(&self.saved.assignment);
         let assignment = self.saved.leaving.beside(&assignment);
         let token = self.setup.token.expose();
-        let config = &self.loaded.config;
+        let config = &self.config;
         Routes::new(config, &assignment, &self.ids, token, self.assumed_version(), Some(previous))
     }
 }

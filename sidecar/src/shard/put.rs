@@ -81,7 +81,7 @@ impl<P: PrometheusControl> Shard<P> {
     }
 
     fn next(&self, update: AssignmentUpdate) -> Result<Assignment, PutRefused> {
-        let running = self.loaded.config.fingerprint();
+        let running = self.config.fingerprint();
         if update.config != running {
             return Err(PutRefused::OtherConfig { planned_for: update.config, running });
         }

@@ -46,8 +46,12 @@ impl Fixture {
     }
 
     fn try_start(&self) -> anyhow::Result<Running> {
+        self.try_start_with(Some(self.path("user.yml")))
+    }
+
+    fn try_start_with(&self, file: Option<PathBuf>) -> anyhow::Result<Running> {
         let setup = ShardSetup {
-            source: ConfigSource { file: self.path("user.yml"), last_good: self.path("last-good-config.json") },
+            source: ConfigSource { file, last_good: self.path("last-good-config.json") },
             output: self.path("prometheus.yml"),
             assignment: self.path("assignment.json"),
             target_files: TargetFiles { directory: self.path("targets"), staging: self.path("staging") },
@@ -337,11 +341,91 @@ async fn a_config_that_prometheus_has_refused_is_not_in_force_until_it_has_taken
     let mut running = fixture.start();
     let refusal = || Err(ReloadFailed::Refused("no".to_owned()));
     fixture.prometheus.set(|p| p.reloads = vec![refusal(), refusal(), refusal()]);
-    let seen = PrometheusSeen { config_loaded: Some(Timestamp(2)), ..PrometheusSeen::default() };
-    running.shard.follow(&seen).await;
+    running.shard.follow(&seen(Timestamp(2))).await;
     running.shard.reload().await.unwrap_err();
     assert!(running.state.borrow().config_error.as_ref().unwrap().ends_with(": no"));
     running.shard.reload().await.unwrap();
+    assert_eq!(running.state.borrow().config_error, None);
+}
+
+fn seen(config_loaded: Timestamp) -> PrometheusSeen {
+    PrometheusSeen { config_loaded: Some(config_loaded), ..PrometheusSeen::default() }
+}
+
+fn given(text: &str) -> ConfigSources {
+    ConfigSources::of_text("/etc/prometheus/prometheus.yml", text)
+}
+
+#[tokio::test]
+async fn a_shard_without_a_file_runs_what_the_coordinator_gives_it_also_after_a_restart() {
+    let fixture = Fixture::new();
+    let mut running = fixture.try_start_with(None).unwrap();
+    assert_eq!(running.state.borrow().config_from, ConfigFrom::Coordinator);
+    assert!(!fixture.generated().contains("job_name"));
+    let config = running.shard.take_config(&given(CONFIG)).await.unwrap();
+    assert_eq!((running.state.borrow().config, fixture.prometheus.get().reloaded), (config, 1));
+    running.put(Some(0), 1, vec![a()]).unwrap();
+    let before = (fixture.generated(), fixture.target_files());
+    drop(running);
+
+    let mut again = fixture.try_start_with(None).unwrap();
+    assert_eq!((again.state.borrow().config, (fixture.generated(), fixture.target_files())), (config, before));
+    again.shard.reload().await.unwrap();
+    assert_eq!(again.state.borrow().config, config, "there is nothing newer to read");
+}
+
+#[tokio::test]
+async fn a_config_of_the_coordinator_that_cannot_be_used_leaves_the_one_before_in_force() {
+    let fixture = Fixture::new();
+    let mut running = fixture.try_start_with(None).unwrap();
+    let config = running.shard.take_config(&given(CONFIG)).await.unwrap();
+    let generated = fixture.generated();
+    let bad = running.shard.take_config(&given("scrape_configs: [{}]")).await.unwrap_err();
+    assert!(matches!(bad, ConfigNotTaken::Bad(_)) && bad.to_string().contains("prometheus.yml:1"), "{bad}");
+    fixture.prometheus.set(|p| p.reloads = vec![Err(ReloadFailed::Refused("not with me".to_owned()))]);
+    let refused = running.shard.take_config(&given("scrape_configs: [{job_name: new}]")).await.unwrap_err();
+    assert!(refused.to_string().ends_with("not with me"), "{refused}");
+    assert_eq!((running.state.borrow().config, fixture.generated()), (config, generated));
+
+    let mut with_file = fixture.start();
+    let refused = with_file.shard.take_config(&given(CONFIG)).await.unwrap_err();
+    assert!(matches!(refused, ConfigNotTaken::HasFile(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_config_that_prometheus_does_not_start_with_gives_way_to_the_last_one_it_has_read() {
+    let fixture = Fixture::new();
+    let mut running = fixture.start();
+    running.shard.follow(&seen(clock::now())).await;
+    let (generated, config) = (fixture.generated(), running.state.borrow().config);
+    drop(running);
+    fs::write(fixture.path("user.yml"), "scrape_configs: [{job_name: node, honor_labels: true}]\n").unwrap();
+
+    let mut running = fixture.start();
+    assert!(fixture.generated().contains("honor_labels"));
+    let unreachable = || Err(ReloadFailed::Unreachable("connection refused".to_owned()));
+    fixture.prometheus.set(|p| p.reloads = vec![unreachable()]);
+    running.shard.roll_back("field honor_labels not found").await;
+    assert_eq!((fixture.generated(), running.state.borrow().config), (generated, config));
+    assert!(running.state.borrow().config_error.as_ref().unwrap().ends_with("field honor_labels not found"));
+
+    // It starts with the old one; the error of the new one stays until there is another.
+    running.shard.follow(&seen(clock::now())).await;
+    assert!(running.state.borrow().config_error.is_some());
+    running.shard.roll_back("a word that came late").await;
+    assert_eq!(running.state.borrow().config, config);
+    fs::write(fixture.path("user.yml"), CONFIG).unwrap();
+    running.shard.reload().await.unwrap();
+    assert_eq!(running.state.borrow().config_error, None);
+}
+
+#[tokio::test]
+async fn an_only_config_that_prometheus_refused_is_no_error_once_it_has_read_it() {
+    let fixture = Fixture::new();
+    let mut running = fixture.start();
+    running.shard.roll_back("no such rule file").await;
+    assert!(running.state.borrow().config_error.as_ref().unwrap().ends_with("no such rule file"));
+    running.shard.follow(&seen(clock::now())).await;
     assert_eq!(running.state.borrow().config_error, None);
 }
 
@@ -357,7 +441,6 @@ async fn an_assignment_that_cannot_be_read_is_named() {
 async fn a_prometheus_that_was_away_when_the_config_changed_is_told_when_it_is_seen_with_the_old_one() {
     let fixture = Fixture::new();
     let mut running = fixture.start();
-    let seen = |loaded| PrometheusSeen { config_loaded: Some(loaded), ..PrometheusSeen::default() };
     running.shard.follow(&seen(clock::now())).await;
     assert_eq!(fixture.prometheus.get().reloaded, 0);
     running.shard.follow(&seen(Timestamp(1))).await;
@@ -372,7 +455,6 @@ async fn a_prometheus_that_was_away_when_the_config_changed_is_told_when_it_is_s
 async fn a_prometheus_that_refuses_the_config_is_not_told_again_and_again() {
     let fixture = Fixture::new();
     let mut running = fixture.start();
-    let seen = |loaded| PrometheusSeen { config_loaded: Some(loaded), ..PrometheusSeen::default() };
     fixture.prometheus.set(|p| p.reloads = vec![Err(ReloadFailed::Refused("no".to_owned()))]);
     running.shard.follow(&seen(Timestamp(2))).await;
     assert!(running.state.borrow().config_error.as_ref().unwrap().ends_with(": no"));

@@ -15,6 +15,7 @@ use std::{
 
 use narthex_runtime::shutdown::Shutdown;
 use prometheus_client::metrics::counter::Counter;
+use tokio::sync::mpsc;
 
 use self::{
     log::Log,
@@ -31,6 +32,9 @@ const RAN_WELL: Duration = Duration::from_secs(60);
 /// How long Prometheus may take to end: while its remote storage is away, `remote_write` alone takes the first minute.
 /// Its data is safe in its write-ahead log, whatever happens then.
 const END: Duration = Duration::from_secs(70);
+
+/// What a Prometheus of any version says when it ends because of its config.
+const CONFIG_REFUSED: &str = "Error loading config";
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -55,12 +59,14 @@ pub struct Supervisor {
     pid_file: PidFile,
     log: Log,
     starts: Counter,
+    refusals: mpsc::Sender<String>,
 }
 
 impl Supervisor {
-    /// A supervisor that has started nothing yet. `starts` counts.
+    /// A supervisor that has started nothing yet. `starts` counts; `refusals` hears why Prometheus ended, when it was for
+    /// its config.
     #[must_use]
-    pub fn new(launch: Launch, store: &Store, starts: Counter) -> Self {
+    pub fn new(launch: Launch, store: &Store, starts: Counter, refusals: mpsc::Sender<String>) -> Self {
         let mark = vec![
             format!("--config.file={}", launch.config.display()),
             format!("--storage.tsdb.path={}", store.prometheus_data().display()),
@@ -72,7 +78,7 @@ impl Supervisor {
         command.push("--web.enable-lifecycle".to_owned());
         command.extend(launch.args);
         let (pid_file, log) = (PidFile(store.prometheus_pid()), Log(store.prometheus_log()));
-        Self { command, mark, listen, pid_file, log, starts }
+        Self { command, mark, listen, pid_file, log, starts, refusals }
     }
 
     /// Keeps Prometheus running until the process is to end, then ends it in order.
@@ -97,10 +103,15 @@ impl Supervisor {
             if began.elapsed() >= RAN_WELL {
                 pause = FIRST_PAUSE;
             }
+            let last_words = self.log.last_error_since(log_from);
+            if let Some(words) = last_words.as_ref().filter(|words| words.contains(CONFIG_REFUSED)) {
+                // When the one before has not been heard yet, this one says the same.
+                drop(self.refusals.try_send(words.clone()));
+            }
             tracing::error!(
                 listen = %self.listen,
                 log = %self.log.0.display(),
-                last_words = self.log.last_error_since(log_from).as_deref().unwrap_or("none"),
+                last_words = last_words.as_deref().unwrap_or("none"),
                 "Prometheus {ended} after {:.1}s; starting it again in {}s",
                 began.elapsed().as_secs_f64(),
                 pause.as_secs()

@@ -11,6 +11,7 @@ struct Running {
     trigger: ShutdownTrigger,
     task: JoinHandle<()>,
     starts: Counter,
+    refused: mpsc::Receiver<String>,
 }
 
 /// A script that stays with the command line it was started with, as a shell that `exec`s something would not.
@@ -29,11 +30,12 @@ fn run(store: &Store, program: &Path, args: &[&str]) -> Running {
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
     };
     let starts = Counter::default();
-    let mut supervisor = Supervisor::new(launch, store, starts.clone());
+    let (refusals, refused) = mpsc::channel(1);
+    let mut supervisor = Supervisor::new(launch, store, starts.clone(), refusals);
     // A script's command line begins with its interpreter.
     supervisor.command.insert(0, "/bin/sh".to_owned());
     let (trigger, shutdown) = Shutdown::new();
-    Running { trigger, task: tokio::spawn(supervisor.run(shutdown)), starts }
+    Running { trigger, task: tokio::spawn(supervisor.run(shutdown)), starts, refused }
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -106,4 +108,16 @@ async fn a_process_that_merely_has_the_number_is_not_taken_over() {
     pid_file.write(std::process::id());
     let mark = [format!("--config.file={}", store.generated_config().display())];
     assert!(Adopted::of(pid_file.read().unwrap(), &mark).is_none());
+}
+
+#[tokio::test]
+async fn a_prometheus_that_does_not_start_with_its_config_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap();
+    let words = "level=error msg=\\\"Error loading config (--config.file=x)\\\" err=\\\"field not found\\\"";
+    let mut running = run(&store, &script(directory.path(), &format!("echo \"{words}\"; exit 2")), &[]);
+    let refused = tokio::time::timeout(Duration::from_secs(10), running.refused.recv()).await.unwrap().unwrap();
+    assert!(refused.ends_with("err=\"field not found\""), "{refused}");
+    running.trigger.trigger();
+    running.task.await.unwrap();
 }
