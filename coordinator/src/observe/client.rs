@@ -115,7 +115,10 @@ impl ShardClient for HttpShardClient {
     }
 
     fn put_config<'a>(&'a self, shard: &'a Url, config: &'a ConfigSources) -> BoxFuture<'a, anyhow::Result<()>> {
-        Box::pin(async move { done(self.0.put(endpoint(shard, SHARD_CONFIG)).json(config)).await })
+        Box::pin(async move {
+            let config = serde_json::to_vec(config).context("write the config")?;
+            self.done(Method::PUT, &endpoint(shard, SHARD_CONFIG), config.into()).await
+        })
     }
 
     fn reload<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<()>> {
