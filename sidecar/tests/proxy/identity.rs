@@ -253,11 +253,11 @@ fn without_framing(headers: &[(String, Vec<u8>)]) -> BTreeMap<String, Vec<Vec<u8
 }
 
 /// Scrapes cases one after the other on one connection, and compares what comes back with what was sent.
-async fn compare(address: std::net::SocketAddr, head: String, cases: Vec<(usize, Scripted)>) {
+async fn compare(address: std::net::SocketAddr, head: String, cases: Arc<[Scripted]>, first: usize) {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut stream = BufReader::new(stream);
-    for (number, sent) in cases {
+    for (number, sent) in cases.iter().enumerate().skip(first).step_by(SIDE_BY_SIDE) {
         stream.write_all(format!("{head}x-case: {number}\r\n\r\n").as_bytes()).await.unwrap();
         let (status, headers) =
             read_head(&mut stream).await.unwrap_or_else(|| panic!("no answer to {number}: {sent:?}"));
@@ -273,14 +273,14 @@ async fn compare(address: std::net::SocketAddr, head: String, cases: Vec<(usize,
 }
 
 async fn all_come_through_as_they_are(cases: Vec<Scripted>) -> CaseTarget {
-    let target = CaseTarget::start(cases.clone().into()).await;
+    let cases: Arc<[Scripted]> = cases.into();
+    let target = CaseTarget::start(Arc::clone(&cases)).await;
     let proxy = Proxy::start("sample_limit: 1000", std::slice::from_ref(&target.url)).await;
     let credentials = BASE64_STANDARD.encode(format!("{}:{TOKEN}", proxy.job_id));
     let head = format!("GET {} HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic {credentials}\r\n", target.url);
     let mut scrapers = JoinSet::new();
     for first in 0..SIDE_BY_SIDE {
-        let own = cases.iter().cloned().enumerate().skip(first).step_by(SIDE_BY_SIDE).collect();
-        scrapers.spawn(compare(proxy.address, head.clone(), own));
+        scrapers.spawn(compare(proxy.address, head.clone(), Arc::clone(&cases), first));
     }
     scrapers.join_all().await;
     target
