@@ -30,7 +30,7 @@ use crate::{
         HttpPrometheus, PrometheusAddress, PrometheusControl as _, PrometheusSeen, observe,
         supervise::{Launch, Supervisor},
     },
-    proxy::{self, ProxyMetrics, TopMetrics},
+    proxy::{self, ProxyMetrics, ProxySettings, TopMetrics},
     report::Reporter,
     shard::{Shard, ShardHandle, ShardSetup, ShardState, Told},
     store::Store,
@@ -63,7 +63,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     web.warn_unless_protected(api_listener.local_addr()?, ANYBODY_CAN);
     let metrics = ShardMetrics::register(&mut registry);
     let proxy_metrics = ProxyMetrics::register(&mut registry);
-    let limits = Arc::new(args.guard.limits()?);
+    let settings = ProxySettings { limits: args.guard.limits()?, count_compressed: args.count_compressed };
     let table = Arc::new(TargetTable::default());
     let (state, shard_state) = watch::channel(ShardState::default());
     let told = Told { table: Arc::clone(&table), state, metrics: metrics.clone() };
@@ -81,7 +81,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let top = TopMetrics::default();
     let api = Api { shard: shard.clone(), reporter, top: top.clone(), putting: Arc::default() };
     let router = api::routes(api, prometheus.clone(), Arc::new(registry), watch::channel(Readiness::Ready).1);
-    let proxied = proxy::serve(proxy_listener, routes, table, proxy_metrics, limits, top, serving.clone());
+    let proxied = proxy::serve(proxy_listener, routes, table, proxy_metrics, settings, top, serving.clone());
     let proxying = tokio::spawn(proxied);
     let answering = tokio::spawn(web::serve(api_listener, router, web, serving.clone()));
     tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));

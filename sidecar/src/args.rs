@@ -16,7 +16,7 @@ use narthex_common::{
 };
 use narthex_runtime::web::WebArgs;
 
-use crate::render::layout::DEFAULT_DIRECTORIES;
+use crate::{proxy::CountCompressed, render::layout::DEFAULT_DIRECTORIES};
 
 /// Runs beside a Prometheus.
 ///
@@ -114,6 +114,12 @@ pub struct RunArgs {
     /// A rule on a shard sees only the shard's own series: sums are partial, absent() fires on every shard.
     #[arg(long = "rules", value_enum, default_value = "drop")]
     pub rules: Rules,
+    /// When bodies that come compressed are unpacked to count their series. The load that is reported is at least as
+    /// exact with always; when-needed takes less CPU time.
+    ///
+    /// With when-needed a target that fails only in that its body cannot be unpacked may be reported as up.
+    #[arg(long = "proxy.count-compressed", value_enum, default_value = "always")]
+    pub count_compressed: CountCompressed,
     /// What one target may expose.
     #[command(flatten)]
     pub guard: GuardArgs,

@@ -78,14 +78,14 @@ impl PassingBody {
 
     fn end(&mut self) -> Result<(), BrokenOff> {
         let Some((scrape, mut measurement)) = self.scrape.take() else { return Ok(()) };
-        let measured = measurement.finish();
+        let (bytes, measured) = (measurement.bytes(), measurement.finish());
         // Some of a compressed body is counted only now. Prometheus has not seen the end of it yet.
-        if let Ok(load) = &measured
+        if let Ok(Some(load)) = &measured
             && let Some(limit) = scrape.exceeded_by(load.exposed)
         {
             return Err(BrokenOff(scrape.cut_off(limit)));
         }
-        scrape.forwarded(measured, measurement.by_metric());
+        scrape.forwarded(measured, bytes, measurement.by_metric());
         Ok(())
     }
 

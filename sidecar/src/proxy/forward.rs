@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty, Full};
 use hyper::{body::Incoming, ext::ReasonPhrase};
-use narthex_common::series_limit::{SeriesLimit, SeriesLimits};
+use narthex_common::series_limit::SeriesLimit;
 use narthex_runtime::http_client::{JobClient, Unanswered};
 use tokio::sync::watch;
 
 use super::{
+    ProxySettings,
     body::PassingBody,
     guard::{self, Looked},
     metrics::{Outcome, ProxyMetrics},
@@ -27,7 +28,7 @@ pub(super) struct Forwarder {
     pub(super) routes: watch::Receiver<Arc<Routes>>,
     pub(super) table: Arc<TargetTable>,
     pub(super) metrics: ProxyMetrics,
-    pub(super) limits: Arc<SeriesLimits>,
+    pub(super) settings: Arc<ProxySettings>,
     pub(super) top: TopMetrics,
 }
 
@@ -58,8 +59,7 @@ impl Forwarder {
     }
 
     async fn forward(self, route: Route, mut headers: HeaderMap) -> Answer {
-        let limit = self.limits.of(&route.job.name);
-        let scrape = RunningScrape::start(&route, &headers, limit, self.table, self.metrics, self.top);
+        let scrape = RunningScrape::start(&route, &headers, &self.settings, self.table, self.metrics, self.top);
         let client = match &route.job.client {
             Ok(client) => client,
             Err(reason) => return without_answer(scrape, reason, None),

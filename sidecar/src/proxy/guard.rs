@@ -92,7 +92,7 @@ pub(super) async fn look(
     }
     match measurement.finish() {
         // Some of a compressed body is counted only at its end.
-        Ok(load) if exceeds(limit, load.exposed) => Looked::TooMany,
+        Ok(Some(load)) if exceeds(limit, load.exposed) => Looked::TooMany,
         Ok(_) | Err(_) => Looked::Shrunk,
     }
 }

@@ -24,6 +24,8 @@ const COUNTED_AT_MOST: u64 = 2 << 30;
 pub(super) struct Measurement {
     unpacker: Unpacker,
     counter: Counter,
+    /// How much has passed, as it came.
+    bytes: u64,
     /// Why the rest is not counted.
     stopped: Option<String>,
     /// Why Prometheus cannot read a body of this content type.
@@ -72,6 +74,7 @@ impl Measurement {
         Self {
             unpacker,
             counter,
+            bytes: 0,
             stopped: None,
             unreadable: content_type.err(),
             open_metrics: format == Format::OpenMetrics,
@@ -80,8 +83,19 @@ impl Measurement {
         }
     }
 
+    /// Measures only how large a compressed body is.
+    pub(super) fn of_size(headers: &HeaderMap, job: &JobRoute) -> Self {
+        Self { unpacker: Unpacker::Closed, ..Self::new(headers, job, None, false) }
+    }
+
+    /// How much of the body has passed, as the target sent it.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes the next piece of the body, as the target sent it.
     pub(super) fn feed(&mut self, piece: &[u8]) {
+        self.bytes += piece.len() as u64;
         if self.stopped.is_none() {
             self.stopped = self.unpacker.feed(piece, &mut self.counter).err();
         }
@@ -107,8 +121,16 @@ impl Measurement {
         self.is_too_large() && self.counter.bytes - self.body_size_limit >= self.unpacker.lead_bytes()
     }
 
-    /// The body is at its end: what it brought, or why Prometheus fails the scrape, in its words.
-    pub(super) fn finish(&mut self) -> Result<Load, String> {
+    /// The body is at its end: what it brought, if that was counted, or why Prometheus fails the scrape, in its words.
+    pub(super) fn finish(&mut self) -> Result<Option<Load>, String> {
+        match self.unpacker {
+            Unpacker::Closed if self.bytes == 0 => Err("EOF".into()),
+            Unpacker::Closed => self.unreadable.take().map_or(Ok(None), Err),
+            Unpacker::AsItIs | Unpacker::Gzip(_) | Unpacker::Zstd(_) => self.counted().map(Some),
+        }
+    }
+
+    fn counted(&mut self) -> Result<Load, String> {
         if self.is_too_large() {
             return Err(TOO_LARGE.into());
         }
@@ -204,6 +226,7 @@ mod tests {
         Measurement {
             unpacker,
             counter: Counter { samples, by_metric: None, bytes: 0, bytes_at_most, tail: Tail::default() },
+            bytes: 0,
             stopped: None,
             unreadable: None,
             open_metrics: false,
@@ -224,7 +247,7 @@ mod tests {
         for cut in 1..body.len() {
             let mut measured = measurement("gzip", 1_000);
             body.chunks(cut).for_each(|piece| measured.feed(piece));
-            assert_eq!(measured.finish().map(|load| load.exposed), Ok(Series(3)), "cut every {cut} bytes");
+            assert_eq!(measured.finish().map(|load| load.unwrap().exposed), Ok(Series(3)), "cut every {cut} bytes");
         }
     }
 

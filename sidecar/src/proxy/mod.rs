@@ -13,6 +13,7 @@
 mod address;
 mod body;
 mod content_type;
+mod counting;
 mod credentials;
 mod forward;
 mod guard;
@@ -44,6 +45,7 @@ use tracing::{debug, warn};
 use crate::targets::TargetTable;
 use forward::Forwarder;
 
+pub use counting::CountCompressed;
 pub use metrics::ProxyMetrics;
 pub use routes::Routes;
 pub use top_metrics::TopMetrics;
@@ -68,19 +70,28 @@ const LAST_SCRAPES: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted, which is mostly for want of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Answers the scrapes of a Prometheus until the process is to end. A target that exposes more than `limits` allow is
+/// What a user may want otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct ProxySettings {
+    /// The most series that a target may expose.
+    pub limits: SeriesLimits,
+    /// When compressed bodies are counted.
+    pub count_compressed: CountCompressed,
+}
+
+/// Answers the scrapes of a Prometheus until the process is to end. A target that exposes more than its limit allows is
 /// cut off until it has shrunk. Which metrics the others have, `top` knows.
 pub async fn serve(
     listener: TcpListener,
     routes: watch::Receiver<Arc<Routes>>,
     table: Arc<TargetTable>,
     metrics: ProxyMetrics,
-    limits: Arc<SeriesLimits>,
+    settings: ProxySettings,
     top: TopMetrics,
     shutdown: Shutdown,
 ) {
-    warn_of_limits_for_nobody(&limits, &routes.borrow());
-    let forwarder = Forwarder { routes, table, metrics, limits, top };
+    warn_of_limits_for_nobody(&settings.limits, &routes.borrow());
+    let forwarder = Forwarder { routes, table, metrics, settings: Arc::new(settings), top };
     let mut connections = JoinSet::new();
     let mut ending = std::pin::pin!(shutdown.clone().wait());
     loop {
@@ -120,7 +131,11 @@ async fn serve_connection(stream: TcpStream, forwarder: Forwarder, shutdown: Shu
     let stream = Paced::new(stream, requests.clone(), PACE);
     let service = service_fn(move |request| {
         let (forwarder, on_its_way) = (forwarder.clone(), requests.one_more());
-        async move { Ok::<_, Infallible>(forwarder.answer(request).await.map(|body| AnswerBody::new(body, on_its_way))) }
+        async move {
+            // In a box of its own, which is gone while the body passes: a connection keeps room for what it awaits.
+            let answer = Box::pin(forwarder.answer(request)).await;
+            Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, on_its_way)))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -17,11 +17,14 @@ use narthex_common::{
 use narthex_runtime::clock;
 
 use super::{
+    ProxySettings,
+    counting::CountCompressed,
     guard::exceeds,
     measure::Measurement,
     metrics::{InFlight, Outcome, ProxyMetrics},
     routes::{JobRoute, Route, TargetRoute},
     top_metrics::TopMetrics,
+    unpack,
 };
 use crate::{
     leaving::GenerationId,
@@ -55,7 +58,10 @@ pub(super) struct RunningScrape {
     answered: bool,
     /// The most series it may bring.
     limit: Option<SeriesLimit>,
-    /// Whether metric relabeling is tried on its samples.
+    count_compressed: CountCompressed,
+    /// Whether its samples are counted.
+    counted: bool,
+    /// Whether metric relabeling is tried on them.
     relabeled: bool,
     /// Whether its samples are counted by metric.
     by_metric: bool,
@@ -67,7 +73,7 @@ impl RunningScrape {
     pub(super) fn start(
         route: &Route,
         headers: &HeaderMap,
-        limit: Option<SeriesLimit>,
+        settings: &ProxySettings,
         table: Arc<TargetTable>,
         metrics: ProxyMetrics,
         top: TopMetrics,
@@ -84,7 +90,9 @@ impl RunningScrape {
             started: Instant::now(),
             timeout: timeout.unwrap_or(route.job.scrape_timeout),
             answered: false,
-            limit,
+            limit: settings.limits.of(&route.job.name),
+            count_compressed: settings.count_compressed,
+            counted: true,
             relabeled: false,
             by_metric: false,
             ended: false,
@@ -105,10 +113,22 @@ impl RunningScrape {
     /// The target has answered with 200: its body is to be measured.
     pub(super) fn measurement(&mut self, headers: &HeaderMap) -> Measurement {
         self.answered = true;
+        let sampled = self.count_compressed == CountCompressed::WhenNeeded && unpack::is_compressed(headers);
+        self.counted = !sampled || self.is_count_needed();
+        if !self.counted {
+            return Measurement::of_size(headers, &self.job);
+        }
         self.by_metric = self.target.metrics.is_due();
-        self.relabeled = self.by_metric || self.job.is_kept_due(&self.target);
+        // Where few bodies are counted, each of them is looked at closely.
+        self.relabeled = sampled || self.by_metric || self.job.is_kept_due(&self.target);
         let kept = self.job.kept.clone().filter(|_| self.relabeled).map(|kept| (kept, self.target.labels.clone()));
         Measurement::new(headers, &self.job, kept, self.by_metric)
+    }
+
+    /// Whether a compressed body must be counted: because a limit depends on it, or what was counted last is outdated.
+    fn is_count_needed(&self) -> bool {
+        let limited = self.limit.is_some() || self.job.sample_limit > 0 || self.job.body_size_limit > 0;
+        limited || self.target.metrics.is_due() || self.target.memory().count.is_due()
     }
 
     /// The limit that a target must prove to be below before its body is passed on.
@@ -157,15 +177,24 @@ impl RunningScrape {
         reason.to_owned()
     }
 
-    /// The whole answer went through.
-    pub(super) fn forwarded(mut self, measured: Result<Load, String>, by_metric: Option<MetricCounts>) {
+    /// The whole answer went through, of so many bytes.
+    pub(super) fn forwarded(
+        mut self,
+        measured: Result<Option<Load>, String>,
+        bytes: u64,
+        by_metric: Option<MetricCounts>,
+    ) {
         self.target.guard.turn_off();
         match by_metric.filter(|_| measured.is_ok()) {
             Some(counts) => self.top.counted(&self.job.name, &self.target.metrics, counts),
             None => self.target.metrics.passed(),
         }
-        let outcome = measured.map(|load| self.load(load));
-        self.record(Outcome::Forwarded, outcome.map(Some));
+        if measured.is_ok() {
+            let mut memory = self.target.memory();
+            if self.counted { memory.count.counted(bytes) } else { memory.count.skipped(bytes) }
+        }
+        let outcome = measured.map(|load| load.map(|load| self.load(load)));
+        self.record(Outcome::Forwarded, outcome);
     }
 
     /// The target answered with another status than 200: Prometheus looks no further.
@@ -201,10 +230,10 @@ impl RunningScrape {
         }
         let mut memory = self.target.memory();
         if self.relabeled {
-            memory.tried(measured);
+            memory.kept.tried(measured);
             measured
         } else {
-            memory.estimate(measured.exposed)
+            memory.kept.estimate(measured.exposed)
         }
     }
 

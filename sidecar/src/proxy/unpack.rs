@@ -26,6 +26,8 @@ thread_local! {
 pub(super) enum Unpacker {
     /// Not compressed, or in a way that nobody asked for: taken as it is.
     AsItIs,
+    /// Compressed, and not to be looked into.
+    Closed,
     Gzip(Gunzip),
     Zstd(ZstdDecoder<'static>),
 }
@@ -52,6 +54,7 @@ impl Unpacker {
     pub(super) fn feed(&mut self, piece: &[u8], sink: &mut impl Sink) -> Result<(), String> {
         match self {
             Self::AsItIs => sink.take(piece),
+            Self::Closed => Ok(()),
             Self::Gzip(gzip) => BUFFER.with_borrow_mut(|buffer| gzip.feed(piece, buffer, sink)),
             Self::Zstd(zstd) => BUFFER.with_borrow_mut(|buffer| feed_zstd(zstd, piece, buffer, sink)),
         }
@@ -63,7 +66,7 @@ impl Unpacker {
     /// When the packed data is not.
     pub(super) fn finish(&self) -> Result<(), String> {
         match self {
-            Self::AsItIs | Self::Zstd(_) => Ok(()),
+            Self::AsItIs | Self::Closed | Self::Zstd(_) => Ok(()),
             Self::Gzip(gzip) => gzip.finish(),
         }
     }
@@ -72,11 +75,16 @@ impl Unpacker {
     /// nothing before its window is full or a block is at its end.
     pub(super) const fn lead_bytes(&self) -> u64 {
         match self {
-            Self::AsItIs => 0,
+            Self::AsItIs | Self::Closed => 0,
             Self::Gzip(_) => 64 << 10,
             Self::Zstd(_) => u64::MAX,
         }
     }
+}
+
+/// Whether a body with these headers is compressed in a way that can be unpacked.
+pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| matches!(encoding.as_bytes(), b"gzip" | b"zstd"))
 }
 
 /// One gzip member after the other, as Go reads them.

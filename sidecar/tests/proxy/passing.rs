@@ -1,13 +1,19 @@
 //! What goes through, goes through unchanged.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{
+    io::Write as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use narthex_common::{
     load::{Load, Series},
     report::Health,
+    semantics::PrometheusVersion,
 };
+use narthex_sidecar::proxy::{CountCompressed, ProxySettings};
 use tokio::{io::AsyncWriteExt as _, sync::Notify};
 
 use crate::rig::{Answer, Proxy, ScriptedTarget, ok};
@@ -77,6 +83,36 @@ async fn a_compressed_body_stays_compressed_and_is_counted() {
         let answer = proxy.scrape(&target.url()).await;
         assert_eq!((answer.body, answer.headers["content-encoding"].as_str()), (body, encoding));
         assert_eq!(proxy.report().await.load, three(), "{encoding}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_counted_only_when_needed_where_the_user_wants_that() {
+    let gzipped = |text: &str| {
+        let mut gzip = GzEncoder::new(vec![], Compression::default());
+        gzip.write_all(text.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    };
+    let grown: String = (0..100).map(|i| format!("grown{{i=\"{i}\"}} {i}\n")).collect();
+    let bodies = Arc::new(Mutex::new(gzipped(BODY)));
+    let answered = Arc::clone(&bodies);
+    let target = ScriptedTarget::start(move |mut stream| {
+        let answer = ok("Content-Encoding: gzip\r\nConnection: close\r\n", &answered.lock().unwrap());
+        async move { stream.write_all(&answer).await.unwrap() }
+    })
+    .await;
+    for (fields, after_growth) in [("", [3, 100]), ("sample_limit: 1000", [100, 100])] {
+        bodies.lock().unwrap().clone_from(&gzipped(BODY));
+        let settings = ProxySettings { count_compressed: CountCompressed::WhenNeeded, ..ProxySettings::default() };
+        let proxy = Proxy::start_set(fields, &[target.url()], PrometheusVersion::V2_42, settings).await;
+        proxy.scrape(&target.url()).await;
+        assert_eq!(proxy.report().await.load, three(), "the first one is counted");
+        bodies.lock().unwrap().clone_from(&gzipped(&grown));
+        for (scrapes, exposed) in (2..).zip(after_growth) {
+            assert_eq!(proxy.scrape(&target.url()).await.body, gzipped(&grown));
+            let report = proxy.report_once(|report| report.scrapes == scrapes).await;
+            assert_eq!((report.health, report.load.unwrap().exposed), (Health::Up, Series(exposed)), "{fields}");
+        }
     }
 }
 

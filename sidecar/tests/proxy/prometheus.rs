@@ -42,7 +42,7 @@ impl Running {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let process = Command::new(binary)
             .current_dir(directory.path())
-            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
+            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--enable-feature=native-histograms"])
             .arg(format!("--web.listen-address={free}"))
             .stderr(Stdio::null())
             .spawn()
@@ -91,16 +91,58 @@ impl Drop for Running {
 }
 
 fn gzipped(text: &str) -> Vec<u8> {
+    gzipped_bytes(text.as_bytes())
+}
+
+fn gzipped_bytes(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(vec![], Compression::default());
-    gzip.write_all(text.as_bytes()).unwrap();
+    gzip.write_all(bytes).unwrap();
     gzip.finish().unwrap()
 }
+
+/// A protobuf message's field of bytes.
+fn field(number: u8, value: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(value.len()).unwrap()], value].concat()
+}
+
+fn double(number: u8, value: f64) -> Vec<u8> {
+    [[number << 3 | 1].as_slice(), &value.to_le_bytes()].concat()
+}
+
+/// Protobuf: a gauge with a label, a summary of two quantiles, a histogram of one bucket, a native one.
+fn families() -> Vec<u8> {
+    const NUMBER: u8 = 0;
+    let label = field(1, &[field(1, b"i"), field(2, b"17")].concat());
+    let gauge = [label, field(2, &double(1, 1.0))].concat();
+    let quantile = |of: f64| field(3, &[double(1, of), double(2, 1.0)].concat());
+    let summary = field(4, &[vec![1 << 3 | NUMBER, 4], double(2, 9.0), quantile(0.5), quantile(0.9)].concat());
+    let bucket = field(3, &[vec![1 << 3 | NUMBER, 3], double(2, 0.5)].concat());
+    let histogram = field(7, &[vec![1 << 3 | NUMBER, 4], double(2, 9.0), bucket].concat());
+    let schema_and_zeros = [vec![5 << 3 | NUMBER, 6], double(6, 0.001), vec![7 << 3 | NUMBER, 2]].concat();
+    // Two buckets of one observation each, as zigzag numbers.
+    let spans = [field(12, &[1 << 3 | NUMBER, 0, 2 << 3 | NUMBER, 2]), field(13, &[2, 0])].concat();
+    let native = field(7, &[vec![1 << 3 | NUMBER, 4], double(2, 9.0), schema_and_zeros, spans].concat());
+    let kinds = [("gauge", 1, gauge), ("summary", 2, summary), ("histogram", 4, histogram), ("native", 4, native)];
+    let mut body = vec![];
+    for (name, kind, metric) in kinds {
+        let family = [field(1, name.as_bytes()), vec![3 << 3 | NUMBER, kind], field(4, &metric)].concat();
+        body.push(u8::try_from(family.len()).unwrap());
+        body.extend(family);
+    }
+    body
+}
+
+/// Which of the targets speak protobuf.
+const PROTOBUF: std::ops::Range<usize> = 15..17;
 
 async fn awkward_targets() -> Vec<ScriptedTarget> {
     let text = "Content-Type: text/plain; version=0.0.4\r\n";
     let histogram = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n";
     let many = |count| (0..count).map(|i| format!("many{{i=\"{i}\"}} 1\n")).collect::<String>();
-    let open = "# TYPE a gauge\na 1\n# EOF\n";
+    let open = "# TYPE a gauge\na 1\n# TYPE b counter\nb_total 1 # {id=\"x\"} 1\nb_created 1\n# EOF\n";
+    let protobuf = "Content-Type: application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \
+        encoding=delimited\r\n";
+    let too_large = gzipped(&format!("# {}\na 1\n", "x".repeat(400_000)));
     vec![
         ScriptedTarget::answering(ok(text, histogram.as_bytes())).await,
         ScriptedTarget::answering(ok(&format!("{text}Content-Encoding: gzip\r\n"), &gzipped(&many(5_000)))).await,
@@ -122,6 +164,10 @@ async fn awkward_targets() -> Vec<ScriptedTarget> {
         ScriptedTarget::answering(ok(text, many(5_600).as_bytes())).await,
         ScriptedTarget::answering(ok(text, &[b"# ".as_slice(), &[b'x'; 200_000]].concat())).await,
         ScriptedTarget::answering("").await,
+        ScriptedTarget::answering(ok(protobuf, &families())).await,
+        ScriptedTarget::answering(ok(&format!("{protobuf}Content-Encoding: gzip\r\n"), &gzipped_bytes(&families())))
+            .await,
+        ScriptedTarget::answering(ok(&format!("{text}Content-Encoding: gzip\r\n"), &too_large)).await,
     ]
 }
 
@@ -135,7 +181,7 @@ fn config(proxy: &Proxy, addresses: &[String]) -> String {
     let job = |name: &str, proxy_url: &str| {
         format!("- {{job_name: {name}, {proxy_url}{FIELDS}, static_configs: [{{targets: {addresses:?}}}]}}\n")
     };
-    let global = "global: {scrape_interval: 1s, scrape_timeout: 900ms}\n";
+    let global = "global: {scrape_interval: 3s, scrape_timeout: 2900ms}\n";
     format!("{global}scrape_configs:\n{}{}", job(JOB, &proxy_url), job("direct", ""))
 }
 
@@ -155,7 +201,7 @@ async fn prometheus_sees_through_the_proxy_what_it_sees_by_itself_and_the_report
     let proxy = Proxy::start_for(FIELDS, &urls, version).await;
     let prometheus = Running::start(&binary, &config(&proxy, &addresses)).await;
     let errors = prometheus.last_errors(2 * urls.len()).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
 
     let reports = proxy.reports_by_url();
     for url in &urls {
@@ -178,4 +224,7 @@ async fn prometheus_sees_through_the_proxy_what_it_sees_by_itself_and_the_report
     }
     assert_eq!(exposed[&addresses[1]], 5_000, "a scrape of many samples is among them");
     assert_eq!(kept[&addresses[1]], 4_999, "and one of them is dropped by a rule");
+    for protobuf in &addresses[PROTOBUF] {
+        assert_eq!((exposed[protobuf], kept[protobuf]), (10, 9), "a native histogram is one sample");
+    }
 }

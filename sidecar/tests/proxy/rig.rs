@@ -24,7 +24,7 @@ use narthex_common::{
 use narthex_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use narthex_sidecar::{
     job_ids::JobIds,
-    proxy::{self, ProxyMetrics, Routes, TopMetrics},
+    proxy::{self, ProxyMetrics, ProxySettings, Routes, TopMetrics},
     targets::TargetTable,
 };
 use prometheus_client::registry::Registry;
@@ -142,6 +142,17 @@ impl Proxy {
         version: PrometheusVersion,
         limits: SeriesLimits,
     ) -> Self {
+        let settings = ProxySettings { limits, ..ProxySettings::default() };
+        Self::start_set(fields, urls, version, settings).await
+    }
+
+    /// One with settings of its own.
+    pub(crate) async fn start_set(
+        fields: &str,
+        urls: &[String],
+        version: PrometheusVersion,
+        settings: ProxySettings,
+    ) -> Self {
         let targets = urls.iter().enumerate().map(|(i, url)| {
             let labels: Labels = [("job", JOB.to_owned()), ("instance", i.to_string())].into_iter().collect();
             let target = Target::new(JOB.into(), labels, url.clone());
@@ -162,8 +173,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let top = TopMetrics::default();
-        let limits = Arc::new(limits);
-        let serving = proxy::serve(listener, published, Arc::clone(&table), metrics, limits, top.clone(), shutdown);
+        let serving = proxy::serve(listener, published, Arc::clone(&table), metrics, settings, top.clone(), shutdown);
         let served = tokio::spawn(serving);
         Self { address, table, top, registry, job_id, urls, _routes: routes, running, served }
     }

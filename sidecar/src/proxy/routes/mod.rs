@@ -25,6 +25,7 @@ use tracing::warn;
 
 use super::{
     address::{Address, Scheme, without_scheme_mark},
+    counting::CountMemory,
     credentials::{self, Token},
     guard::TargetGuard,
     kept::KeptMemory,
@@ -85,12 +86,19 @@ struct MetricRules {
     version: PrometheusVersion,
 }
 
+/// What is remembered of a target's last scrapes.
+#[derive(Debug, Default)]
+pub(super) struct TargetMemory {
+    pub(super) count: CountMemory,
+    pub(super) kept: KeptMemory,
+}
+
 /// One target.
 pub(super) struct TargetRoute {
     pub(super) id: TargetId,
     pub(super) labels: Labels,
     pub(super) scheme: Scheme,
-    memory: Mutex<KeptMemory>,
+    memory: Mutex<TargetMemory>,
     pub(super) metrics: TargetMetrics,
     pub(super) guard: Arc<TargetGuard>,
 }
@@ -267,7 +275,7 @@ impl JobRoute {
 
     /// Whether the samples of a target's next scrape are to be relabeled: always where a limit depends on it.
     pub(super) fn is_kept_due(&self, target: &TargetRoute) -> bool {
-        self.sample_limit > 0 || target.memory().is_due()
+        self.sample_limit > 0 || target.memory().kept.is_due()
     }
 }
 
@@ -290,7 +298,7 @@ impl TargetRoute {
         }
     }
 
-    pub(super) fn memory(&self) -> MutexGuard<'_, KeptMemory> {
+    pub(super) fn memory(&self) -> MutexGuard<'_, TargetMemory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
