@@ -1,20 +1,27 @@
 //! Wiring: what is started in which order, who tells whom, and how all of it ends.
 //!
-//! Start: the store, the ports, the config and the assignment; all that Prometheus reads is written; then the proxy and
-//! the API, then Prometheus. End: Prometheus first, while its scrapes still get through, then the rest.
+//! Start: the store and the ports, the config and the assignment; all that Prometheus reads is written; then the proxy
+//! and the API, then Prometheus. End: Prometheus first, while its scrapes still get through, then the rest. A sidecar
+//! that makes room for another (see [`crate::succession`]) leaves Prometheus as it is.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use narthex_common::semantics::PrometheusVersion;
 use narthex_runtime::{
     admin::Readiness,
-    listen::listen,
-    shutdown::Shutdown,
+    listen::Passed,
+    shutdown::{Shutdown, ShutdownTrigger},
     web::{self, Web},
 };
 use prometheus_client::registry::Registry;
 use tokio::{
+    net::TcpListener,
     process::Command,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -34,6 +41,7 @@ use crate::{
     report::Reporter,
     shard::{Shard, ShardHandle, ShardSetup, ShardState, Told},
     store::Store,
+    succession::{Holdings, Successor, Successors},
     target_files::TargetFiles,
     targets::TargetTable,
 };
@@ -42,71 +50,198 @@ use crate::{
 const ASK_VERSION: Duration = Duration::from_secs(2);
 /// What whoever reaches an API without protection can do.
 const ANYBODY_CAN: &str = "change what this shard scrapes, read its data and reload its Prometheus";
-/// How long requests may take to end once the sidecar is to end.
+/// How long requests may take to end once Prometheus is gone, or may go on without this shard.
 const END: Duration = Duration::from_secs(5);
+/// How long they may take when the next sidecar is started only after this one has ended: meanwhile new ones wait.
+const END_IN_THE_WAY: Duration = Duration::from_secs(2);
+/// How long they may take when another sidecar serves already. Each has its own scrape timeout; this is for what hangs.
+const END_REPLACED: Duration = Duration::from_secs(300);
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, or until another sidecar takes this one's place: by asking for it, or, after SIGUSR2,
+/// by being started once this one has ended.
 ///
 /// # Errors
 /// When something that is needed is not there: a port, the store, a config that works.
-pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let shutdown = Shutdown::on_signals().context("listen to signals")?;
+pub async fn run(args: RunArgs, passed: Passed) -> anyhow::Result<()> {
+    let signals = Signals::listen().context("listen to signals")?;
     let address = PrometheusAddress::parse(&args.prometheus.url)?;
-    let prometheus = HttpPrometheus::new(address.clone());
-    let store = Store::open(&args.store_path)?;
-    let api_listener = listen(&args.api_addr, "--web.api-addr").await?;
-    let proxy_listener = listen(&args.proxy_addr, "--web.proxy-addr").await?;
-    let version = find_version(&args.prometheus, &prometheus).await?;
-
-    let mut registry = Registry::default();
-    let web = Web::start(&args.web, &mut registry, shutdown.clone())?;
-    web.warn_unless_protected(api_listener.local_addr()?, ANYBODY_CAN);
-    let metrics = ShardMetrics::register(&mut registry);
-    let proxy_metrics = ProxyMetrics::register(&mut registry);
-    let settings = ProxySettings { limits: args.guard.limits()?, count_compressed: args.count_compressed };
-    let table = Arc::new(TargetTable::default());
-    let (state, shard_state) = watch::channel(ShardState::default());
-    let told = Told { table: Arc::clone(&table), state, metrics: metrics.clone() };
-    let proxy_address = reachable(proxy_listener.local_addr()?).to_string();
-    let setup = setup(&args, &store, proxy_address, version)?;
-    let output = setup.output.clone();
-    // With connections of its own: they are served on its thread.
-    let (shard, routes) = Shard::start(setup, HttpPrometheus::new(address.clone()), told)?;
-
-    // What serves Prometheus ends after it.
-    let (end_serving, serving) = Shutdown::new();
-    let (seen_sender, seen) = watch::channel(PrometheusSeen::default());
-    let shard = shard.run(seen.clone()).context("start the shard's thread")?;
-    let reporter = Reporter { shard: shard_state, prometheus: seen.clone(), table: Arc::clone(&table) };
-    let top = TopMetrics::default();
-    let api = Api { shard: shard.clone(), reporter, top: top.clone(), putting: Arc::default() };
-    let router = api::routes(api, prometheus.clone(), Arc::new(registry), watch::channel(Readiness::Ready).1);
-    let proxied = proxy::serve(proxy_listener, routes, table, proxy_metrics, settings, top, serving.clone());
-    let proxying = tokio::spawn(proxied);
-    let answering = tokio::spawn(web::serve(api_listener, router, web, serving.clone()));
-    tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));
-    tokio::spawn(show(seen, metrics.clone()));
-    reload_on_sighup(shard.clone())?;
-
-    let told_to_end = async {
-        if let Some(program) = args.prometheus.exec {
-            let launch = Launch { program, address, config: output, args: args.prometheus.args };
-            let (refusals, refused) = mpsc::channel(1);
-            tokio::spawn(pass_on_refusals(refused, shard.clone()));
-            Supervisor::new(launch, &store, metrics.prometheus_starts(), refusals).run(shutdown).await;
-        } else {
-            shutdown.wait().await;
+    let version = find_version(&args.prometheus, &HttpPrometheus::new(address.clone())).await?;
+    let (holdings, mut predecessor) = Holdings::take(&args, passed).await?;
+    loop {
+        let running = Running::start(&args, &address, version, &holdings)?;
+        if let Some(predecessor) = predecessor.take() {
+            predecessor.end().await;
         }
-    };
-    tokio::select! {
-        () = told_to_end => {}
-        // Alive without its shard it would refuse every assignment for ever. Whoever starts it again takes over the
-        // Prometheus that goes on meanwhile.
-        () = shard.gone() => bail!("the shard has ended abnormally, see the panic above; start the sidecar again"),
+        match running.until_told(&args, &address, &holdings, &signals).await? {
+            Leaving::Ended => {
+                running.end(END).await;
+                return Ok(());
+            }
+            Leaving::BeforeTheNext => {
+                running.shard.end().await;
+                running.end(END_IN_THE_WAY).await;
+                return Ok(());
+            }
+            Leaving::To(successor) => {
+                running.shard.end().await;
+                if hand_on(successor, &holdings, &signals).await {
+                    tracing::info!("another sidecar has taken this one's place; ending");
+                    running.end(END_REPLACED).await;
+                    return Ok(());
+                }
+                tracing::error!("the sidecar that was to take this one's place ended before it served; going on");
+                tokio::spawn(running.end(END_REPLACED));
+            }
+        }
     }
-    end_serving.trigger();
-    end(proxying, answering).await;
-    Ok(())
+}
+
+/// What tells the process what to do.
+struct Signals {
+    /// End, and Prometheus with it.
+    end: Shutdown,
+    /// End, and leave Prometheus to the next sidecar.
+    leave: Shutdown,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let mut user_defined = signal(SignalKind::user_defined2())?;
+        let (trigger, leave) = Shutdown::new();
+        tokio::spawn(async move {
+            if user_defined.recv().await.is_some() {
+                tracing::info!("SIGUSR2 received, ending; Prometheus goes on");
+                trigger.trigger();
+            }
+            // Dropped, it would be taken for a signal.
+            std::future::pending::<()>().await;
+            drop(trigger);
+        });
+        Ok(Self { end: Shutdown::on_signals()?, leave })
+    }
+}
+
+/// Why this sidecar is to go.
+enum Leaving {
+    /// It was told to end, and its Prometheus has ended.
+    Ended,
+    /// Another one is started as soon as it has ended.
+    BeforeTheNext,
+    /// Another one is there already.
+    To(Successor),
+}
+
+/// Everything that runs while this sidecar has the store.
+struct Running {
+    shard: ShardHandle,
+    output: PathBuf,
+    metrics: ShardMetrics,
+    end_serving: ShutdownTrigger,
+    proxying: JoinHandle<()>,
+    answering: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(
+        args: &RunArgs,
+        address: &PrometheusAddress,
+        version: Option<PrometheusVersion>,
+        holdings: &Holdings,
+    ) -> anyhow::Result<Self> {
+        let prometheus = HttpPrometheus::new(address.clone());
+        let proxy_listener = TcpListener::from_std(holdings.proxy.try_clone()?)?;
+        let api_listener = TcpListener::from_std(holdings.api.try_clone()?)?;
+        // What serves Prometheus ends after it.
+        let (end_serving, serving) = Shutdown::new();
+        let mut registry = Registry::default();
+        let web = Web::start(&args.web, &mut registry, serving.clone())?;
+        web.warn_unless_protected(api_listener.local_addr()?, ANYBODY_CAN);
+        let metrics = ShardMetrics::register(&mut registry);
+        let proxy_metrics = ProxyMetrics::register(&mut registry);
+        let settings = ProxySettings { limits: args.guard.limits()?, count_compressed: args.count_compressed };
+        let table = Arc::new(TargetTable::default());
+        let (state, shard_state) = watch::channel(ShardState::default());
+        let told = Told { table: Arc::clone(&table), state, metrics: metrics.clone() };
+        let proxy_address = reachable(proxy_listener.local_addr()?).to_string();
+        let setup = setup(args, &holdings.store, proxy_address, version)?;
+        let output = setup.output.clone();
+        // With connections of its own: they are served on its thread.
+        let (shard, routes) = Shard::start(setup, HttpPrometheus::new(address.clone()), told)?;
+
+        let (seen_sender, seen) = watch::channel(PrometheusSeen::default());
+        let shard = shard.run(seen.clone()).context("start the shard's thread")?;
+        let reporter = Reporter { shard: shard_state, prometheus: seen.clone(), table: Arc::clone(&table) };
+        let top = TopMetrics::default();
+        let api = Api { shard: shard.clone(), reporter, top: top.clone(), putting: Arc::default() };
+        let router = api::routes(api, prometheus.clone(), Arc::new(registry), watch::channel(Readiness::Ready).1);
+        let proxied = proxy::serve(proxy_listener, routes, table, proxy_metrics, settings, top, serving.clone());
+        let proxying = tokio::spawn(proxied);
+        let answering = tokio::spawn(web::serve(api_listener, router, web, serving.clone()));
+        tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));
+        tokio::spawn(show(seen, metrics.clone()));
+        reload_on_sighup(shard.clone(), serving)?;
+        Ok(Self { shard, output, metrics, end_serving, proxying, answering })
+    }
+
+    /// Runs Prometheus, if it is to be run, until there is a reason to leave.
+    async fn until_told(
+        &self,
+        args: &RunArgs,
+        address: &PrometheusAddress,
+        holdings: &Holdings,
+        signals: &Signals,
+    ) -> anyhow::Result<Leaving> {
+        let told_to_end = async {
+            if let Some(program) = args.prometheus.exec.clone() {
+                let (address, config) = (address.clone(), self.output.clone());
+                let launch = Launch { program, address, config, args: args.prometheus.args.clone() };
+                let starts = self.metrics.prometheus_starts();
+                let (refusals, refused) = mpsc::channel(1);
+                tokio::spawn(pass_on_refusals(refused, self.shard.clone()));
+                Supervisor::new(launch, &holdings.store, starts, refusals).run(signals.end.clone()).await;
+            } else {
+                signals.end.clone().wait().await;
+            }
+        };
+        let successors = Successors::listen(&holdings.store);
+        // Prometheus goes on where it is merely no longer looked after.
+        tokio::select! {
+            () = told_to_end => Ok(Leaving::Ended),
+            () = signals.leave.clone().wait() => Ok(Leaving::BeforeTheNext),
+            successor = successors.next() => Ok(Leaving::To(successor)),
+            // Alive without its shard it would refuse every assignment for ever. Whoever starts it again adopts the
+            // Prometheus that goes on meanwhile.
+            () = self.shard.gone() => {
+                bail!("the shard has ended abnormally, see the panic above; start the sidecar again")
+            }
+        }
+    }
+
+    /// Accepts nothing more, and waits for what is under way.
+    async fn end(self, patience: Duration) {
+        self.end_serving.trigger();
+        let both = async {
+            drop(self.proxying.await);
+            drop(self.answering.await);
+        };
+        if tokio::time::timeout(patience, both).await.is_err() {
+            tracing::warn!("requests were still under way after {}s; breaking them off", patience.as_secs());
+        }
+    }
+}
+
+/// Gives everything to a successor and waits until it serves; whether it does.
+async fn hand_on(successor: Successor, holdings: &Holdings, signals: &Signals) -> bool {
+    tracing::info!("another sidecar is taking this one's place; Prometheus goes on");
+    if let Err(error) = successor.give(holdings).await {
+        tracing::warn!(%error, "it is gone already");
+        return false;
+    }
+    tokio::select! {
+        runs = successor.runs() => runs,
+        // Whoever is told to end now need not wait for it.
+        () = signals.end.clone().wait() => true,
+    }
 }
 
 fn setup(
@@ -152,11 +287,13 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Asks the binary or, without one, the Prometheus that may be running for its version.
+/// Asks the Prometheus that may be running for its version, or else the binary that is to run: while a new sidecar
+/// starts, scrapes wait, and a binary takes many times as long to answer as a process.
 async fn find_version(args: &PrometheusArgs, prometheus: &HttpPrometheus) -> anyhow::Result<Option<PrometheusVersion>> {
-    let Some(program) = &args.exec else {
-        return Ok(tokio::time::timeout(ASK_VERSION, prometheus.version()).await.ok().and_then(Result::ok));
-    };
+    if let Ok(Ok(version)) = tokio::time::timeout(ASK_VERSION, prometheus.version()).await {
+        return Ok(Some(version));
+    }
+    let Some(program) = &args.exec else { return Ok(None) };
     let output = Command::new(program)
         .arg("--version")
         .output()
@@ -187,26 +324,22 @@ async fn pass_on_refusals(mut refused: mpsc::Receiver<String>, shard: ShardHandl
     }
 }
 
-fn reload_on_sighup(shard: ShardHandle) -> anyhow::Result<()> {
+fn reload_on_sighup(shard: ShardHandle, serving: Shutdown) -> anyhow::Result<()> {
     let mut hangups = signal(SignalKind::hangup()).context("listen to SIGHUP")?;
-    tokio::spawn(async move {
+    let reloading = async move {
         while hangups.recv().await.is_some() {
             tracing::info!("SIGHUP received, reading the config again");
             // The shard logs how it went.
             drop(shard.reload().await);
         }
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = reloading => {}
+            () = serving.wait() => {}
+        }
     });
     Ok(())
-}
-
-async fn end(proxying: JoinHandle<()>, answering: JoinHandle<()>) {
-    let both = async {
-        drop(proxying.await);
-        drop(answering.await);
-    };
-    if tokio::time::timeout(END, both).await.is_err() {
-        tracing::warn!("requests were still under way at the end");
-    }
 }
 
 #[cfg(test)]

@@ -94,8 +94,19 @@ pub struct RunArgs {
     /// Prometheus must see it under the same path. The user that runs Prometheus must be the one that runs the sidecar.
     #[arg(long = "store.path", default_value = "narthex-sidecar", value_name = "DIR")]
     pub store_path: PathBuf,
+    /// Take the place of the sidecar that runs on this --store.path, without losing a scrape: for an upgrade, or other
+    /// flags. Where none runs this changes nothing.
+    ///
+    /// The running one gives its listening sockets away, goes on answering scrapes until this one does, then finishes
+    /// those under way and ends. A Prometheus that it started goes on, and is adopted. Should this one fail to start,
+    /// the running one stays.
+    #[arg(long = "replace")]
+    pub replace: bool,
     /// Where the API for the coordinator and for users listens, the `url` of a static list; `:PORT` is every address of
     /// this machine. What the API does not know is passed on to Prometheus.
+    ///
+    /// A socket that systemd passes (LISTEN_FDS) under the name api is listened on instead, and for --web.proxy-addr one
+    /// under the name proxy.
     #[arg(long = "web.api-addr", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     pub api_addr: String,
     /// Where the scrape proxy listens. Only this shard's Prometheus needs to reach it.
@@ -183,7 +194,7 @@ pub struct PrometheusArgs {
     /// Run this prometheus binary, and again when it ends. Unless given, a Prometheus that runs already is told to reload.
     ///
     /// It is started with --config.file, --storage.tsdb.path, --web.listen-address (from --prometheus.url) and
-    /// --web.enable-lifecycle. It survives when the sidecar is killed, and is taken over when the sidecar is back.
+    /// --web.enable-lifecycle. It survives when the sidecar is killed, and is adopted when the sidecar is back.
     #[arg(long = "prometheus.exec", value_name = "PATH")]
     pub exec: Option<PathBuf>,
     /// A further flag for --prometheus.exec, such as --storage.tsdb.retention.time=6h; may be repeated.

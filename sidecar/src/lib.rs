@@ -21,6 +21,7 @@ pub mod rule_files;
 pub mod scheme_twins;
 pub mod shard;
 pub mod store;
+pub mod succession;
 pub mod target_files;
 pub mod targets;
 #[cfg(test)]

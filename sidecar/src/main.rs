@@ -3,11 +3,12 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
-use narthex_runtime::{http_client::install_tls_provider, telemetry};
+use narthex_runtime::{http_client::install_tls_provider, listen::Passed, telemetry};
 use narthex_sidecar::{
     app,
     args::{Cli, Command},
     render_command,
+    succession::SOCKETS,
 };
 
 fn main() -> ExitCode {
@@ -27,7 +28,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Render(args)) => render_command::run(&args),
         None => {
             telemetry::init(&cli.run.log_level, cli.run.log_format.into())?;
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(app::run(cli.run))
+            let passed = Passed::from_env(&SOCKETS)?;
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(app::run(cli.run, passed))
         }
     }
 }

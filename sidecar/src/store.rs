@@ -10,11 +10,15 @@
 //! | `proxy-token` | what Prometheus shows the proxy |
 //! | `prometheus.pid`, `prometheus.log`, `data/` | of the Prometheus that the sidecar runs |
 //! | `lock` | held by the one sidecar that works here |
+//! | `replace.sock` | where that one is asked to make room for another |
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -27,16 +31,31 @@ use rustix::fs::{FlockOperation, flock};
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+/// A store as it is found.
+#[derive(Debug)]
+pub enum Found {
+    /// Nobody works in it; now it is this process' own.
+    Free(Store),
+    /// Another sidecar works in it.
+    Taken(TakenStore),
+}
+
+/// A store that another sidecar works in.
+#[derive(Debug)]
+pub struct TakenStore {
+    root: PathBuf,
 }
 
 impl Store {
     /// Opens the store, creating what is missing.
     ///
     /// # Errors
-    /// When it cannot be created or written, another sidecar works in it, or its path has a character that would be a
-    /// wildcard in the generated config.
-    pub fn open(root: &Path) -> anyhow::Result<Self> {
+    /// When it cannot be created or written, or its path has a character that would be a wildcard in the generated
+    /// config.
+    pub fn open(root: &Path) -> anyhow::Result<Found> {
         let root = std::path::absolute(root).with_context(|| format!("find the store {}", root.display()))?;
         let shown = root.display();
         if root.to_str().is_none_or(|path| path.contains(['*', '?', '[', '\\']) || path.contains(char::is_control)) {
@@ -53,15 +72,29 @@ impl Store {
             .mode(0o600)
             .open(root.join("lock"))
             .with_context(|| format!("write to the store {shown} (flag --store.path)"))?;
-        if let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            if error == rustix::io::Errno::WOULDBLOCK {
-                bail!("another narthex-sidecar works in the store {shown} (flag --store.path)");
-            }
-            return Err(error).with_context(|| format!("lock the store {shown}"));
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Found::Free(Self::locked(root, lock)?)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(Found::Taken(TakenStore { root })),
+            Err(error) => Err(error).with_context(|| format!("lock the store {shown}")),
         }
-        let store = Self { root, _lock: lock };
+    }
+
+    fn locked(root: PathBuf, lock: File) -> anyhow::Result<Self> {
+        let store = Self { root, lock };
         store.clear_staging().with_context(|| format!("clear {}", store.staging().display()))?;
         Ok(store)
+    }
+
+    /// What makes the store this process' own; whoever has it, too, has the store when this process ends.
+    #[must_use]
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The assignment in force.
@@ -138,6 +171,38 @@ impl Store {
     }
 }
 
+impl TakenStore {
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The store with the lock of the sidecar that worked in it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn with(self, lock: OwnedFd) -> anyhow::Result<Store> {
+        Store::locked(self.root, lock.into())
+    }
+}
+
+impl Found {
+    /// The store, if nobody works in it.
+    ///
+    /// # Errors
+    /// When somebody does.
+    pub fn free(self) -> anyhow::Result<Store> {
+        match self {
+            Self::Free(store) => Ok(store),
+            Self::Taken(taken) => bail!(
+                "another narthex-sidecar works in the store {} (flag --store.path); --replace takes its place",
+                taken.root.display()
+            ),
+        }
+    }
+}
+
 /// A directory for its owner only: the generated config may hold secrets.
 pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -156,8 +221,8 @@ mod tests {
     #[test]
     fn the_token_is_the_same_after_a_restart_and_for_its_owner_only() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Store::open(directory.path()).unwrap().proxy_token().unwrap();
-        let second = Store::open(directory.path()).unwrap().proxy_token().unwrap();
+        let token = || Store::open(directory.path()).unwrap().free().unwrap().proxy_token().unwrap();
+        let (first, second) = (token(), token());
         assert_eq!(first, second);
         assert!(is_token(first.expose()));
         let mode = fs::metadata(directory.path().join("proxy-token")).unwrap().permissions().mode();
@@ -167,9 +232,22 @@ mod tests {
     #[test]
     fn two_sidecars_do_not_work_in_one_store() {
         let directory = tempfile::tempdir().unwrap();
-        let _first = Store::open(directory.path()).unwrap();
-        let refused = Store::open(directory.path()).unwrap_err().to_string();
+        let _first = Store::open(directory.path()).unwrap().free().unwrap();
+        let refused = Store::open(directory.path()).unwrap().free().unwrap_err().to_string();
         assert!(refused.starts_with("another narthex-sidecar works in the store"), "{refused}");
+        assert!(refused.ends_with("--replace takes its place"), "{refused}");
+    }
+
+    #[test]
+    fn a_store_stays_locked_while_anyone_has_its_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Store::open(directory.path()).unwrap().free().unwrap();
+        let Found::Taken(taken) = Store::open(directory.path()).unwrap() else { panic!("open to two") };
+        let second = taken.with(first.lock().try_clone_to_owned().unwrap()).unwrap();
+        drop(first);
+        assert!(Store::open(directory.path()).unwrap().free().is_err());
+        drop(second);
+        Store::open(directory.path()).unwrap().free().unwrap();
     }
 
     #[test]

@@ -64,9 +64,6 @@ const PACE: Limits = Limits {
 /// of the target.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// How long scrapes on their way may take to end when the process does.
-const LAST_SCRAPES: Duration = Duration::from_secs(5);
-
 /// How long to wait when no connection can be accepted, which is mostly for want of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -79,8 +76,8 @@ pub struct ProxySettings {
     pub count_compressed: CountCompressed,
 }
 
-/// Answers the scrapes of a Prometheus until the process is to end. A target that exposes more than its limit allows is
-/// cut off until it has shrunk. Which metrics the others have, `top` knows.
+/// Answers the scrapes of a Prometheus until the process is to end, and those that are on their way then. A target that
+/// exposes more than its limit allows is cut off until it has shrunk. Which metrics the others have, `top` knows.
 pub async fn serve(
     listener: TcpListener,
     routes: watch::Receiver<Arc<Routes>>,
@@ -110,10 +107,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    let all_ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST_SCRAPES, all_ended).await.is_err() {
-        warn!("scrapes on their way did not end in time; breaking them off");
-    }
+    while connections.join_next().await.is_some() {}
 }
 
 /// A limit for a job that is not there is most likely a misspelt one.

@@ -127,6 +127,7 @@ enum Command {
     Reload(oneshot::Sender<Result<(), String>>),
     TakeConfig(ConfigSources, oneshot::Sender<Result<Fingerprint, ConfigNotTaken>>),
     NotStarted(String),
+    End,
 }
 
 /// Asks the shard to do something. Cheap to clone.
@@ -171,7 +172,14 @@ impl ShardHandle {
         self.0.send(Command::NotStarted(why)).await.map_err(|_| Ending)
     }
 
-    /// Waits until the shard is gone, which before the end of the process it only is when it panicked.
+    /// Ends the shard once everything that it was asked for before is done and on disk.
+    pub async fn end(&self) {
+        // One that is gone already has ended.
+        drop(self.0.send(Command::End).await);
+        self.gone().await;
+    }
+
+    /// Waits until the shard is gone: because it was told to end, or because it panicked.
     pub async fn gone(&self) {
         self.0.closed().await;
     }
@@ -249,7 +257,7 @@ impl<P: PrometheusControl> Shard<P> {
         Ok((shard, routed))
     }
 
-    /// Runs on a thread of its own, until the last handle is gone.
+    /// Runs on a thread of its own, until it is told to end, or the last handle is gone.
     ///
     /// # Errors
     /// When there can be no thread.
@@ -269,7 +277,7 @@ impl<P: PrometheusControl> Shard<P> {
             let look = self.saved.leaving.next_look(clock::now());
             tokio::select! {
                 command = commands.recv() => match command {
-                    None => return,
+                    None | Some(Command::End) => return,
                     // Whoever asked may have gone: what was asked for is done all the same.
                     Some(Command::Put(update, answer)) => drop(answer.send(self.put(update))),
                     Some(Command::Reload(answer)) => drop(answer.send(self.reload().await)),

@@ -6,5 +6,6 @@
 mod leaving;
 mod process;
 mod protected;
+mod succession;
 mod with_prometheus;
 mod without_prometheus;

@@ -57,7 +57,8 @@ impl Sidecar {
             prometheus: free_port(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             child: None,
-            client: Client::builder().no_proxy().build().unwrap(),
+            // By the next request another process may be at the other end.
+            client: Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap(),
         }
     }
 
@@ -84,6 +85,14 @@ impl Sidecar {
             ready.is_ok_and(|answer| answer.status() == StatusCode::OK).then_some(())
         })
         .await;
+    }
+
+    /// Starts another one in its place, and waits until it has ended.
+    pub(crate) fn replace(&mut self) {
+        let log = fs::File::options().append(true).open(self.path("sidecar.log")).unwrap();
+        let successor = self.command().arg("--replace").stderr(log).spawn().unwrap();
+        let status = self.child.replace(successor).unwrap().wait().unwrap();
+        assert!(status.success(), "ended with {status}");
     }
 
     /// As `kill -9` does.

@@ -1,4 +1,4 @@
-//! Running a Prometheus: started when it is not there, started again when it ends, taken over when it survived the
+//! Running a Prometheus: started when it is not there, started again when it ends, adopted when it survived the
 //! sidecar that started it, ended in order with this one.
 //!
 //! It is no ordinary child: it has a process group of its own and writes its log to a file, so that it goes on when
@@ -129,7 +129,7 @@ impl Supervisor {
     async fn adopt(&self) -> Option<Process> {
         let adopted = self.pid_file.read().and_then(|pid| Adopted::of(pid, &self.mark))?;
         if adopted.command() == self.command {
-            tracing::info!(pid = adopted.pid(), "Prometheus still runs; taking it over");
+            tracing::info!(pid = adopted.pid(), "Prometheus still runs; adopting it");
             return Some(Process::Adopted(adopted));
         }
         tracing::info!(pid = adopted.pid(), "Prometheus still runs, with other flags; ending it to start it anew");

@@ -53,7 +53,7 @@ const WAITS_FOR_ITS_END: &str = "trap 'echo bye; exit 0' TERM\nwhile :; do sleep
 #[tokio::test]
 async fn a_prometheus_that_ends_is_started_again_and_its_last_words_are_kept() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("store")).unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap().free().unwrap();
     let program =
         script(directory.path(), "echo 'level=info msg=starting'; echo 'level=error err=\"port taken\"'; exit 1");
     let running = run(&store, &program, &[]);
@@ -67,7 +67,7 @@ async fn a_prometheus_that_ends_is_started_again_and_its_last_words_are_kept() {
 #[tokio::test]
 async fn prometheus_ends_in_order_with_the_sidecar() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("store")).unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap().free().unwrap();
     let running = run(&store, &script(directory.path(), &format!("echo up\n{WAITS_FOR_ITS_END}")), &[]);
     let log = store.prometheus_log();
     until("it runs", || fs::read_to_string(&log).is_ok_and(|log| log.contains("up"))).await;
@@ -80,7 +80,7 @@ async fn prometheus_ends_in_order_with_the_sidecar() {
 #[tokio::test]
 async fn a_prometheus_that_survived_its_sidecar_is_taken_over_unless_its_flags_changed() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("store")).unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap().free().unwrap();
     let program = script(directory.path(), WAITS_FOR_ITS_END);
     let first = run(&store, &program, &["--a"]);
     until("it is known", || store.prometheus_pid().exists()).await;
@@ -103,7 +103,7 @@ async fn a_prometheus_that_survived_its_sidecar_is_taken_over_unless_its_flags_c
 #[tokio::test]
 async fn a_process_that_merely_has_the_number_is_not_taken_over() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("store")).unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap().free().unwrap();
     let pid_file = PidFile(store.prometheus_pid());
     pid_file.write(std::process::id());
     let mark = [format!("--config.file={}", store.generated_config().display())];
