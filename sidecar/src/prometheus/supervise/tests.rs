@@ -113,7 +113,7 @@ async fn a_process_that_merely_has_the_number_is_not_taken_over() {
 #[tokio::test]
 async fn a_prometheus_that_does_not_start_with_its_config_says_so() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("store")).unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap().free().unwrap();
     let words = "level=error msg=\\\"Error loading config (--config.file=x)\\\" err=\\\"field not found\\\"";
     let mut running = run(&store, &script(directory.path(), &format!("echo \"{words}\"; exit 2")), &[]);
     let refused = tokio::time::timeout(Duration::from_secs(10), running.refused.recv()).await.unwrap().unwrap();
