@@ -162,7 +162,7 @@ struct Scrapes {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_that_is_replaced_costs_no_scrape_and_its_prometheus_goes_on() -> anyhow::Result<()> {
-    let (rig, mut sidecar, _coordinator) = Rig::start("1s", false).await?;
+    let (rig, mut sidecar, _coordinator) = Rig::start("2s", false).await?;
     let scrapes = rig
         .watched("replaced", async || {
             let successor = rig.sidecar(&["--replace"])?;
