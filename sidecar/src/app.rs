@@ -30,11 +30,11 @@ use tokio::{
 
 use crate::{
     api::{self, Api},
-    args::{PrometheusArgs, RunArgs},
+    args::{PrometheusArgs, Rules, RunArgs},
     base_config::ConfigSource,
     metrics::ShardMetrics,
     prometheus::{
-        HttpPrometheus, PrometheusAddress, PrometheusControl as _, PrometheusSeen, observe,
+        HttpPrometheus, PrometheusAddress, PrometheusControl as _, PrometheusKind, PrometheusSeen, observe,
         supervise::{Launch, Supervisor},
     },
     proxy::{self, ProxyMetrics, ProxySettings, TopMetrics},
@@ -65,6 +65,9 @@ const END_REPLACED: Duration = Duration::from_secs(300);
 pub async fn run(args: RunArgs, passed: Passed) -> anyhow::Result<()> {
     let signals = Signals::listen().context("listen to signals")?;
     let address = PrometheusAddress::parse(&args.prometheus.url)?;
+    if (args.prometheus.kind(), args.rules) == (PrometheusKind::Agent, Rules::Keep) {
+        bail!("keep rules (flag --rules=keep): a Prometheus in agent mode evaluates none");
+    }
     let version = find_version(&args.prometheus, &HttpPrometheus::new(address.clone())).await?;
     let (holdings, mut predecessor) = Holdings::take(&args, passed).await?;
     loop {
@@ -194,7 +197,8 @@ impl Running {
         let told_to_end = async {
             if let Some(program) = args.prometheus.exec.clone() {
                 let (address, config) = (address.clone(), self.output.clone());
-                let launch = Launch { program, address, config, args: args.prometheus.args.clone() };
+                let kind = args.prometheus.kind();
+                let launch = Launch { program, address, config, kind, args: args.prometheus.args.clone() };
                 let starts = self.metrics.prometheus_starts();
                 let (refusals, refused) = mpsc::channel(1);
                 tokio::spawn(pass_on_refusals(refused, self.shard.clone()));
@@ -265,6 +269,7 @@ fn setup(
         proxy_address,
         token: store.proxy_token()?,
         rules: args.rules,
+        kind: args.prometheus.kind(),
         fixed_version: args.prometheus.fixed_version,
         version,
     })

@@ -16,7 +16,7 @@ use narthex_common::{
 };
 use narthex_runtime::web::WebArgs;
 
-use crate::{proxy::CountCompressed, render::layout::DEFAULT_DIRECTORIES};
+use crate::{prometheus::PrometheusKind, proxy::CountCompressed, render::layout::DEFAULT_DIRECTORIES};
 
 /// Runs beside a Prometheus.
 ///
@@ -60,6 +60,9 @@ pub struct RenderArgs {
     /// Whether rule_files and alerting stay in the generated config.
     #[arg(long = "rules", value_enum, default_value = "drop")]
     pub rules: Rules,
+    /// What kind of Prometheus is to run it. An agent refuses remote_read, which is left out for it.
+    #[arg(long = "prometheus.kind", value_enum, default_value = "server")]
+    pub prometheus_kind: PrometheusKind,
     /// Over how many directories target files are spread at most. Lower it where many Prometheus servers of one user share
     /// a machine.
     ///
@@ -193,17 +196,33 @@ pub struct PrometheusArgs {
     pub url: String,
     /// Run this prometheus binary, and again when it ends. Unless given, a Prometheus that runs already is told to reload.
     ///
-    /// It is started with --config.file, --storage.tsdb.path, --web.listen-address (from --prometheus.url) and
-    /// --web.enable-lifecycle. It survives when the sidecar is killed, and is adopted when the sidecar is back.
+    /// It is started with --config.file, --storage.tsdb.path (an agent with --storage.agent.path), --web.listen-address
+    /// (from --prometheus.url) and --web.enable-lifecycle. It survives when the sidecar is killed, and is adopted when the
+    /// sidecar is back.
     #[arg(long = "prometheus.exec", value_name = "PATH")]
     pub exec: Option<PathBuf>,
     /// A further flag for --prometheus.exec, such as --storage.tsdb.retention.time=6h; may be repeated.
     #[arg(long = "prometheus.arg", value_name = "FLAG", allow_hyphen_values = true, requires = "exec")]
     pub args: Vec<String>,
+    /// What kind of Prometheus it is. By default an agent when --prometheus.arg has --agent (Prometheus 3) or
+    /// --enable-feature=agent (Prometheus 2), otherwise a server; to be said of an agent that --prometheus.exec does not run.
+    ///
+    /// An agent takes no rules, no alerting and no remote_read: the latter is left out of the generated config, as the
+    /// former are by default.
+    #[arg(long = "prometheus.kind", value_enum)]
+    kind: Option<PrometheusKind>,
     /// The Prometheus version whose rules apply, such as 2.42 or 3.5. By default the one that the binary or the running
     /// Prometheus names, and 3.5 before it has said anything.
     #[arg(long = "prometheus.version", value_name = "VERSION")]
     pub fixed_version: Option<PrometheusVersion>,
+}
+
+impl PrometheusArgs {
+    /// What kind of Prometheus it is.
+    #[must_use]
+    pub fn kind(&self) -> PrometheusKind {
+        self.kind.unwrap_or_else(|| PrometheusKind::of_args(&self.args))
+    }
 }
 
 /// What becomes of rule_files and alerting.

@@ -36,6 +36,7 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
         target_directory: out.join("targets"),
         directories: args.target_directories,
         rules: args.rules,
+        kind: args.prometheus_kind,
         version: Some(args.prometheus_version),
     };
     let ids = JobIds::new(config.jobs.iter().map(|job| &job.job_name));

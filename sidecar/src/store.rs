@@ -27,6 +27,8 @@ use narthex_common::config::http_client::Secret;
 use narthex_runtime::files::write_atomic;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::prometheus::PrometheusKind;
+
 /// The directory, and the lock that makes it this process' own.
 #[derive(Debug)]
 pub struct Store {
@@ -139,10 +141,13 @@ impl Store {
         self.root.join("prometheus.log")
     }
 
-    /// The data of the Prometheus that the sidecar runs.
+    /// The data of the Prometheus that the sidecar runs: apart for every kind, whose logs look alike and are not.
     #[must_use]
-    pub fn prometheus_data(&self) -> PathBuf {
-        self.root.join("data")
+    pub fn prometheus_data(&self, kind: PrometheusKind) -> PathBuf {
+        self.root.join(match kind {
+            PrometheusKind::Server => "data",
+            PrometheusKind::Agent => "data-agent",
+        })
     }
 
     /// What Prometheus shows the proxy: made once, then always the same, so that the generated config stays the same.

@@ -4,6 +4,7 @@ mod address;
 #[cfg(test)]
 pub(crate) mod fake;
 mod http;
+mod kind;
 mod observe;
 mod own_metrics;
 pub mod supervise;
@@ -15,6 +16,7 @@ use narthex_common::{load::Series, report::PrometheusReport, semantics::Promethe
 pub use self::{
     address::{BadPrometheusUrl, PrometheusAddress},
     http::{Body, HttpPrometheus},
+    kind::PrometheusKind,
     observe::observe,
 };
 

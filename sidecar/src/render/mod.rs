@@ -31,6 +31,7 @@ use crate::{
     args::Rules,
     job_ids::JobIds,
     leaving::{GenerationId, Leaving},
+    prometheus::PrometheusKind,
 };
 
 /// What rendering needs to know beside the config and the assignment.
@@ -46,6 +47,8 @@ pub struct RenderSettings {
     pub directories: NonZeroU32,
     /// What becomes of `rule_files` and `alerting`.
     pub rules: Rules,
+    /// What kind of Prometheus is to read the config.
+    pub kind: PrometheusKind,
     /// The version that is to read the config, once known. A field that some version lacks is written only when the
     /// version is known to have it.
     pub version: Option<PrometheusVersion>,
@@ -63,7 +66,7 @@ pub fn config(config: &Config, ids: &JobIds, pools: &LeavingPools, settings: &Re
         // Their jobs are in the tree already.
         "scrape_config_files" => false,
         "rule_files" | "alerting" => settings.rules == Rules::Keep,
-        _others => true,
+        section => settings.kind.takes(section),
     });
     if let Some(global) = tree.get_mut("global") {
         // The limit is meant for the job as a whole, of which this shard has a part: it is the coordinator's.

@@ -71,6 +71,7 @@ fn settings() -> RenderSettings {
         target_directory: "/store/targets".into(),
         directories: DEFAULT_DIRECTORIES,
         rules: Rules::Drop,
+        kind: PrometheusKind::Server,
         version: Some(PrometheusVersion::V3_5),
     }
 }
@@ -100,6 +101,16 @@ fn rules_and_alerting_stay_when_asked_to() {
     let text = super::config(&config, &ids(&config), &LeavingPools::new(), &settings);
     assert!(text.contains("/etc/prometheus/rules/*.yml"), "{text}");
     assert!(text.contains("alert-secret"), "{text}");
+}
+
+#[test]
+fn an_agent_is_not_given_what_it_refuses() {
+    let config =
+        load("remote_write: [{url: http://store}]\nremote_read: [{url: http://store}]\nrule_files: [a.yml]\n", &[]);
+    let settings = RenderSettings { kind: PrometheusKind::Agent, ..settings() };
+    let text = super::config(&config, &ids(&config), &LeavingPools::new(), &settings);
+    assert!(text.contains("remote_write"), "{text}");
+    assert!(!text.contains("remote_read") && !text.contains("rule_files"), "{text}");
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl<P: PrometheusControl> Shard<P> {
             }
         }
         self.rule_files = rule_files;
+        self.tell_what_is_left_out();
         if self.is_read {
             self.remember();
         }
@@ -141,6 +142,7 @@ impl<P: PrometheusControl> Shard<P> {
         self.saved.leaving.retain_jobs(|job| ids.id(job).is_some());
         self.generated = self.render_with_pools();
         self.rule_files = rule_files::fingerprint(&self.config, self.setup.rules);
+        self.tell_what_is_left_out();
         inotify::warn_when_scarce(&self.ids, self.layout());
         self.write_target_files().context("write target files")?;
         self.write_generated().context("write the generated config")?;
@@ -152,6 +154,13 @@ impl<P: PrometheusControl> Shard<P> {
             self.remember();
         }
         Ok(())
+    }
+
+    fn tell_what_is_left_out(&self) {
+        let section = "remote_read";
+        if !self.setup.kind.takes(section) && self.config.resolved().get(section).is_some() {
+            tracing::warn!(section, "left out of the generated config: a Prometheus in agent mode refuses it");
+        }
     }
 
     /// Follows what is seen of Prometheus: another version has other rules, and a config that it has not read yet,

@@ -35,7 +35,7 @@ use crate::{
     base_config::ConfigSource,
     job_ids::JobIds,
     metrics::ShardMetrics,
-    prometheus::{PrometheusControl, PrometheusSeen},
+    prometheus::{PrometheusControl, PrometheusKind, PrometheusSeen},
     proxy::Routes,
     render::{RenderSettings, layout::Layout},
     target_files::TargetFiles,
@@ -76,6 +76,8 @@ pub struct ShardSetup {
     pub token: Secret,
     /// What becomes of rules.
     pub rules: Rules,
+    /// What kind of Prometheus is next door.
+    pub kind: PrometheusKind,
     /// The version the user says Prometheus has.
     pub fixed_version: Option<PrometheusVersion>,
     /// The version Prometheus is known to have at the start.
@@ -306,6 +308,7 @@ impl<P: PrometheusControl> Shard<P> {
             target_directory: self.setup.target_files.directory.clone(),
             directories: self.setup.directories,
             rules: self.setup.rules,
+            kind: self.setup.kind,
             version: self.version,
         }
     }

@@ -59,6 +59,7 @@ impl Fixture {
             proxy_address: "127.0.0.1:8008".to_owned(),
             token: Secret::new("t"),
             rules: Rules::Drop,
+            kind: crate::prometheus::PrometheusKind::Server,
             fixed_version: None,
             version: Some(PrometheusVersion::V2_42),
         };

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 #![expect(clippy::print_stderr, reason = "notes for whoever runs the tests")]
 
+mod agent;
 mod leaving;
 mod process;
 mod protected;

@@ -22,7 +22,7 @@ scrape_configs:
 
 const EXPOSED: &str = "wanted{n=\"1\"} 1\nwanted{n=\"2\"} 2\nunwanted 3\n";
 
-fn prometheus() -> Option<String> {
+pub(crate) fn prometheus() -> Option<String> {
     let program = std::env::var("PROMETHEUS").unwrap_or_else(|_| "prometheus".to_owned());
     let runs = Command::new(&program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !runs {
@@ -32,7 +32,7 @@ fn prometheus() -> Option<String> {
 }
 
 /// A target that exposes three series, one of which is not kept.
-async fn serve_target() -> String {
+pub(crate) async fn serve_target() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(
@@ -50,11 +50,11 @@ async fn until_scraped(sidecar: &Sidecar, count: usize) {
         .await;
 }
 
-fn pid(sidecar: &Sidecar) -> String {
+pub(crate) fn pid(sidecar: &Sidecar) -> String {
     fs::read_to_string(sidecar.path("store/prometheus.pid")).unwrap()
 }
 
-async fn loaded_at(sidecar: &Sidecar) -> String {
+pub(crate) async fn loaded_at(sidecar: &Sidecar) -> String {
     let own =
         reqwest::get(format!("http://127.0.0.1:{}/metrics", sidecar.prometheus)).await.unwrap().text().await.unwrap();
     let name = "prometheus_config_last_reload_success_timestamp_seconds ";

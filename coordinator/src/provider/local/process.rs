@@ -30,9 +30,10 @@ impl Mark {
         Self::new("--store.path=", store)
     }
 
-    /// That of the Prometheus which a sidecar runs.
-    pub(super) fn prometheus(store: &Path) -> Self {
-        Self::new("--storage.tsdb.path=", &store.join("data"))
+    /// Those of the Prometheus which a sidecar runs: a server's, and an agent's.
+    pub(super) fn prometheus(store: &Path) -> [Self; 2] {
+        [("--storage.tsdb.path=", "data"), ("--storage.agent.path=", "data-agent")]
+            .map(|(flag, data)| Self::new(flag, &store.join(data)))
     }
 
     fn new(flag: &str, path: &Path) -> Self {
@@ -79,6 +80,11 @@ impl Process {
         let has_mark = |pid: &u32| command_line(*pid).is_some_and(|command| mark.is_in(&command));
         let pid = pid.filter(has_mark).or_else(|| pids().find(has_mark))?;
         Some(Self { pid, mark: mark.clone(), child: None })
+    }
+
+    /// The Prometheus that a sidecar with this store runs or has left behind.
+    pub(super) fn find_prometheus(store: &Path) -> Option<Self> {
+        Mark::prometheus(store).iter().find_map(|mark| Self::find(mark, None))
     }
 
     pub(super) const fn pid(&self) -> u32 {

@@ -133,7 +133,7 @@ impl Shard {
         if self.process.as_mut().is_none_or(|process| process.ended().is_some()) {
             // A sidecar that was killed has left its Prometheus behind.
             self.process = Process::find(&Mark::sidecar(self.folder.path()), self.last_pid())
-                .or_else(|| Process::find(&Mark::prometheus(self.folder.path()), None));
+                .or_else(|| Process::find_prometheus(self.folder.path()));
         }
         let Some(process) = &self.process else {
             self.ending = None;
@@ -182,8 +182,7 @@ impl Shard {
             if ports::is_free(port) {
                 continue;
             }
-            let prometheus = Mark::prometheus(self.folder.path());
-            if port == self.file.ports.prometheus && Process::find(&prometheus, None).is_some() {
+            if port == self.file.ports.prometheus && Process::find_prometheus(self.folder.path()).is_some() {
                 continue;
             }
             let holder = ports::holder(port).unwrap_or_else(|| "which cannot be seen from here".to_owned());

@@ -21,7 +21,10 @@ use self::{
     log::Log,
     process::{Adopted, PidFile, Process},
 };
-use crate::{prometheus::PrometheusAddress, store::Store};
+use crate::{
+    prometheus::{PrometheusAddress, PrometheusKind},
+    store::Store,
+};
 
 /// How long to wait before the second start, doubled with every failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -45,6 +48,8 @@ pub struct Launch {
     pub address: PrometheusAddress,
     /// The generated config.
     pub config: PathBuf,
+    /// What kind it is.
+    pub kind: PrometheusKind,
     /// Flags of the user.
     pub args: Vec<String>,
 }
@@ -53,8 +58,9 @@ pub struct Launch {
 #[derive(Debug)]
 pub struct Supervisor {
     command: Vec<String>,
-    /// The part of the command by which a process is known to be this sidecar's.
-    mark: Vec<String>,
+    /// The parts of a command by any of which a process is known to be this sidecar's: one for each kind of Prometheus
+    /// that it may have been.
+    marks: Vec<[String; 2]>,
     listen: String,
     pid_file: PidFile,
     log: Log,
@@ -67,18 +73,19 @@ impl Supervisor {
     /// its config.
     #[must_use]
     pub fn new(launch: Launch, store: &Store, starts: Counter, refusals: mpsc::Sender<String>) -> Self {
-        let mark = vec![
-            format!("--config.file={}", launch.config.display()),
-            format!("--storage.tsdb.path={}", store.prometheus_data().display()),
-        ];
+        let mark = |kind: PrometheusKind| {
+            let data = store.prometheus_data(kind);
+            [format!("--config.file={}", launch.config.display()), format!("{}={}", kind.data_flag(), data.display())]
+        };
         let listen = launch.address.authority().to_owned();
         let mut command = vec![launch.program.display().to_string()];
-        command.extend(mark.iter().cloned());
+        command.extend(mark(launch.kind));
         command.push(format!("--web.listen-address={listen}"));
         command.push("--web.enable-lifecycle".to_owned());
+        let marks = PrometheusKind::ALL.map(mark).into();
         command.extend(launch.args);
         let (pid_file, log) = (PidFile(store.prometheus_pid()), Log(store.prometheus_log()));
-        Self { command, mark, listen, pid_file, log, starts, refusals }
+        Self { command, marks, listen, pid_file, log, starts, refusals }
     }
 
     /// Keeps Prometheus running until the process is to end, then ends it in order.
@@ -127,7 +134,8 @@ impl Supervisor {
     /// The Prometheus that an earlier sidecar started and that still runs. One that runs with other flags than wanted
     /// now is ended.
     async fn adopt(&self) -> Option<Process> {
-        let adopted = self.pid_file.read().and_then(|pid| Adopted::of(pid, &self.mark))?;
+        let pid = self.pid_file.read()?;
+        let adopted = self.marks.iter().find_map(|mark| Adopted::of(pid, mark))?;
         if adopted.command() == self.command {
             tracing::info!(pid = adopted.pid(), "Prometheus still runs; adopting it");
             return Some(Process::Adopted(adopted));

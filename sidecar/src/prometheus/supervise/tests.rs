@@ -27,6 +27,7 @@ fn run(store: &Store, program: &Path, args: &[&str]) -> Running {
         program: program.to_owned(),
         address: PrometheusAddress::parse("http://127.0.0.1:9").unwrap(),
         config: store.generated_config(),
+        kind: PrometheusKind::of_args(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
     };
     let starts = Counter::default();
