@@ -1,6 +1,6 @@
 //! What one sidecar says its shard does.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ pub struct Report {
     pub idle_since: Option<Timestamp>,
     /// The Prometheus next door.
     pub prometheus: PrometheusReport,
+    /// That it scrapes other targets than those assigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_mismatch: Option<TargetMismatch>,
     /// The targets, those that changed or all of them, sorted by id. A target that left is not listed: it is gone
     /// when `revision` says so.
     pub targets: Vec<TargetReport>,
@@ -102,6 +105,35 @@ pub struct PrometheusReport {
     pub head_series: Option<Series>,
 }
 
+/// A Prometheus scrapes other targets than those assigned, and not only until it has read the newest assignment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetMismatch {
+    /// How many it should scrape and does not.
+    pub missing: usize,
+    /// How many it scrapes and should not.
+    pub unexpected: usize,
+    /// A few of them, for people.
+    pub examples: Vec<String>,
+}
+
+impl fmt::Display for TargetMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let targets = |count| if count == 1 { "target" } else { "targets" };
+        let (missing, unexpected) = (self.missing, self.unexpected);
+        f.write_str("its Prometheus ")?;
+        if missing > 0 {
+            write!(f, "does not scrape {missing} {} that it should", targets(missing))?;
+        }
+        if missing > 0 && unexpected > 0 {
+            f.write_str(" and ")?;
+        }
+        if unexpected > 0 {
+            write!(f, "scrapes {unexpected} {} that it should not", targets(unexpected))?;
+        }
+        if self.examples.is_empty() { Ok(()) } else { write!(f, " ({})", self.examples.join("; ")) }
+    }
+}
+
 /// What a shard knows of one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -132,3 +164,23 @@ pub struct TargetReport {
 /// Scrapes are counted this far. Three settle a move: two prove that the target is scraped there, one may fail by
 /// chance.
 pub const SCRAPES_COUNTED: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mismatch_says_what_differs_and_where() {
+        let said = |missing, unexpected, examples: &[&str]| {
+            let examples = examples.iter().map(|&example| example.into()).collect();
+            TargetMismatch { missing, unexpected, examples }.to_string()
+        };
+        assert_eq!(
+            said(2, 1, &["node a:1 is missing", "node b:1 is missing"]),
+            "its Prometheus does not scrape 2 targets that it should and scrapes 1 target that it should not (node a:1 is \
+             missing; node b:1 is missing)"
+        );
+        assert_eq!(said(0, 2, &[]), "its Prometheus scrapes 2 targets that it should not");
+        assert_eq!(said(1, 0, &[]), "its Prometheus does not scrape 1 target that it should");
+    }
+}

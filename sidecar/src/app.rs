@@ -39,6 +39,7 @@ use crate::{
     },
     proxy::{self, ProxyMetrics, ProxySettings, TopMetrics},
     report::Reporter,
+    self_check::{SelfCheck, SelfCheckMetrics},
     shard::{Shard, ShardHandle, ShardSetup, ShardState, Told},
     store::Store,
     succession::{Holdings, Successor, Successors},
@@ -173,7 +174,15 @@ impl Running {
 
         let (seen_sender, seen) = watch::channel(PrometheusSeen::default());
         let shard = shard.run(seen.clone()).context("start the shard's thread")?;
-        let reporter = Reporter { shard: shard_state, prometheus: seen.clone(), table: Arc::clone(&table) };
+        let (found, self_check) = watch::channel(None);
+        let check = SelfCheck {
+            prometheus: prometheus.clone(),
+            shard: shard_state.clone(),
+            seen: seen.clone(),
+            metrics: SelfCheckMetrics::register(&mut registry),
+            found,
+        };
+        let reporter = Reporter { shard: shard_state, prometheus: seen.clone(), self_check, table: Arc::clone(&table) };
         let top = TopMetrics::default();
         let api = Api { shard: shard.clone(), reporter, top: top.clone(), putting: Arc::default() };
         let router = api::routes(api, prometheus.clone(), Arc::new(registry), watch::channel(Readiness::Ready).1);
@@ -181,6 +190,7 @@ impl Running {
         let proxying = tokio::spawn(proxied);
         let answering = tokio::spawn(web::serve(api_listener, router, web, serving.clone()));
         tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));
+        tokio::spawn(check.run(args.self_check_interval.to_std(), serving.clone()));
         tokio::spawn(show(seen, metrics.clone()));
         reload_on_sighup(shard.clone(), serving)?;
         Ok(Self { shard, output, metrics, end_serving, proxying, answering })

@@ -10,6 +10,7 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser as _},
 };
 use narthex_common::{
+    config::PromDuration,
     load::Series,
     semantics::PrometheusVersion,
     series_limit::{JobLimit, SeriesLimits, TwoLimits},
@@ -134,6 +135,13 @@ pub struct RunArgs {
     /// With when-needed a target that fails only in that its body cannot be unpacked may be reported as up.
     #[arg(long = "proxy.count-compressed", value_enum, default_value = "always")]
     pub count_compressed: CountCompressed,
+    /// How often Prometheus is asked which targets it scrapes, to compare them with those assigned; 0s is never. Where it
+    /// takes long to answer, it is asked more rarely.
+    ///
+    /// A difference counts once it was found twice in a row. Prometheus may need half a minute to follow a change:
+    /// more often than every 30s it is found where there is none.
+    #[arg(long = "self-check.interval", default_value = "60s", value_name = "DURATION")]
+    pub self_check_interval: PromDuration,
     /// What one target may expose.
     #[command(flatten)]
     pub guard: GuardArgs,

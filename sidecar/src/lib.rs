@@ -19,6 +19,7 @@ pub mod render_command;
 pub mod report;
 pub mod rule_files;
 pub mod scheme_twins;
+pub mod self_check;
 pub mod shard;
 pub mod store;
 pub mod succession;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use narthex_common::report::{Cursor, Report};
+use narthex_common::report::{Cursor, Report, TargetMismatch};
 use tokio::sync::watch;
 
 use crate::{prometheus::PrometheusSeen, shard::ShardState, targets::TargetTable};
@@ -14,6 +14,8 @@ pub struct Reporter {
     pub shard: watch::Receiver<ShardState>,
     /// What was seen of Prometheus.
     pub prometheus: watch::Receiver<PrometheusSeen>,
+    /// What the self-check found.
+    pub self_check: watch::Receiver<Option<TargetMismatch>>,
     /// How the targets fare.
     pub table: Arc<TargetTable>,
 }
@@ -35,6 +37,7 @@ impl Reporter {
             config_error: shard.config_error,
             idle_since: shard.idle_since,
             prometheus: self.prometheus.borrow().report.clone(),
+            target_mismatch: self.self_check.borrow().clone(),
             targets,
         }
     }

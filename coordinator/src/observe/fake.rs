@@ -235,6 +235,7 @@ impl FakeShard {
                 version: Some(narthex_common::semantics::PrometheusVersion::V3_5),
                 ..PrometheusReport::default()
             },
+            target_mismatch: None,
             targets: told.map(|(_, report)| report.clone()).collect(),
         }
     }

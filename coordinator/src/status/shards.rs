@@ -91,7 +91,10 @@ pub fn shard_summaries(snapshot: &Snapshot) -> Vec<ShardSummary> {
                     Seen::Stale { at, .. } => Some(*at),
                     Seen::Never | Seen::Fresh(_) => None,
                 },
-                error: shard.error.clone().or_else(|| report.and_then(|report| report.config_error.clone())),
+                error: shard.error.clone().or_else(|| {
+                    let report = report?;
+                    report.config_error.clone().or_else(|| Some(report.target_mismatch.as_ref()?.to_string()))
+                }),
                 targets: targets().count(),
                 in_transfer: targets().filter(|(_, assigned)| assigned.state == TargetState::InTransfer).count(),
                 series: load.kept,

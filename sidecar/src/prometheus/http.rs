@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, ensure};
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode, uri::PathAndQuery};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -15,7 +15,10 @@ use narthex_common::semantics::PrometheusVersion;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::{OwnMetrics, PrometheusAddress, PrometheusControl, Readiness, ReloadFailed, own_metrics::OwnMetricsReader};
+use super::{
+    ActiveTarget, OwnMetrics, PrometheusAddress, PrometheusControl, Readiness, ReloadFailed, active_targets,
+    own_metrics::OwnMetricsReader,
+};
 
 /// A body that goes to Prometheus.
 pub type Body = axum::body::Body;
@@ -28,29 +31,16 @@ const RELOAD: Duration = Duration::from_secs(120);
 const MAX_ERROR: usize = 4096;
 /// More than any Prometheus tells of itself.
 const MAX_METRICS: usize = 64 << 20;
+/// How long it may take to tell of all its targets: with tens of thousands of them it is seconds.
+const ALL_TARGETS: Duration = Duration::from_secs(60);
+/// More than a Prometheus tells of a hundred thousand targets. It is not held in memory.
+const MAX_TARGETS: usize = 512 << 20;
 
 /// The Prometheus next door. Cheap to clone; connections are kept and shared.
 #[derive(Clone, Debug)]
 pub struct HttpPrometheus {
     address: PrometheusAddress,
     client: Client<HttpConnector, Body>,
-}
-
-#[derive(Deserialize)]
-struct Targets {
-    data: TargetsData,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TargetsData {
-    active_targets: Vec<ActiveTarget>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ActiveTarget {
-    scrape_pool: String,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +80,22 @@ impl HttpPrometheus {
             Some(cause) => anyhow!("{e}: {}", innermost(cause)),
             None => anyhow!(e),
         })
+    }
+
+    /// All targets that it scrapes, in whatever pool.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn all_active_targets(&self) -> anyhow::Result<Vec<ActiveTarget>> {
+        self.targets("/api/v1/targets?state=active", ALL_TARGETS).await
+    }
+
+    async fn targets(&self, path: &str, limit: Duration) -> anyhow::Result<Vec<ActiveTarget>> {
+        let answer = self.ask(Method::GET, path, limit).await.context("ask Prometheus for its targets")?;
+        ensure!(answer.status().is_success(), "ask Prometheus for its targets: it answered {}", answer.status());
+        let body = Limited::new(answer.into_body(), MAX_TARGETS);
+        let reading = tokio::time::timeout(limit, active_targets::read(body));
+        reading.await.context("read Prometheus' targets")?.context("read Prometheus' targets")
     }
 
     async fn ask(&self, method: Method, path: &str, limit: Duration) -> anyhow::Result<Response<Incoming>> {
@@ -143,11 +149,9 @@ impl PrometheusControl for HttpPrometheus {
     async fn active_targets(&self, pool: &str) -> anyhow::Result<usize> {
         let pool_encoded = utf8_percent_encode(pool, NON_ALPHANUMERIC);
         let path = format!("/api/v1/targets?state=active&scrapePool={pool_encoded}");
-        let answer = self.get(&path).await?;
-        let text = tokio::time::timeout(ASK, read(answer, MAX_METRICS)).await.context("read Prometheus' targets")??;
-        let targets: Targets = serde_json::from_slice(&text).context("read Prometheus' targets")?;
+        let targets = self.targets(&path, ASK).await?;
         // A Prometheus older than 2.42 tells of all pools.
-        Ok(targets.data.active_targets.iter().filter(|target| target.scrape_pool == pool).count())
+        Ok(targets.iter().filter(|target| target.scrape_pool == pool).count())
     }
 
     async fn version(&self) -> anyhow::Result<PrometheusVersion> {
@@ -243,5 +247,29 @@ mod tests {
         let (_server, prometheus) =
             answering("/api/v1/status/buildinfo", "GET", ResponseTemplate::new(200).set_body_string(body)).await;
         assert_eq!(prometheus.version().await.unwrap(), PrometheusVersion::V2_42);
+    }
+
+    #[tokio::test]
+    async fn of_its_targets_pool_labels_and_url_are_kept() {
+        let body = r#"{"status":"success","data":{"activeTargets":[
+            {"discoveredLabels":{"__address__":"a:1"},"labels":{"instance":"a:1","job":"j"},"scrapePool":"j",
+             "scrapeUrl":"http://a:1/metrics?x=\u003c","lastError":"","health":"up","scrapeInterval":"15s"},
+            {"labels":{},"scrapePool":"other","scrapeUrl":"http://b:1/"}],"droppedTargets":[]}}"#;
+        let (_server, prometheus) =
+            answering("/api/v1/targets", "GET", ResponseTemplate::new(200).set_body_string(body)).await;
+        let targets = prometheus.all_active_targets().await.unwrap();
+        assert_eq!(targets.iter().map(|t| t.scrape_pool.as_str()).collect::<Vec<_>>(), ["j", "other"]);
+        assert_eq!(targets[0].labels.to_string(), r#"{instance="a:1", job="j"}"#);
+        assert_eq!(targets[0].scrape_url, "http://a:1/metrics?x=<");
+        assert_eq!(prometheus.active_targets("j").await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn half_an_answer_about_its_targets_is_none() {
+        let body = r#"{"status":"success","data":{"activeTargets":[{"labels":{},"scrapePool":"j","scra"#;
+        let (_server, prometheus) =
+            answering("/api/v1/targets", "GET", ResponseTemplate::new(200).set_body_string(body)).await;
+        let error = format!("{:#}", prometheus.all_active_targets().await.unwrap_err());
+        assert!(error.starts_with("read Prometheus' targets: "), "{error}");
     }
 }

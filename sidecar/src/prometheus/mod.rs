@@ -1,5 +1,6 @@
 //! The Prometheus next door: asked how it is, told to reload, and, when wanted, run as a child.
 
+mod active_targets;
 mod address;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -14,6 +15,7 @@ use std::future::Future;
 use narthex_common::{load::Series, report::PrometheusReport, semantics::PrometheusVersion, time::Timestamp};
 
 pub use self::{
+    active_targets::ActiveTarget,
     address::{BadPrometheusUrl, PrometheusAddress},
     http::{Body, HttpPrometheus},
     kind::PrometheusKind,

@@ -34,10 +34,12 @@ use crate::{
     assignment::{self, Found, Saved},
     base_config::ConfigSource,
     job_ids::JobIds,
+    leaving::Leaving,
     metrics::ShardMetrics,
     prometheus::{PrometheusControl, PrometheusKind, PrometheusSeen},
     proxy::Routes,
     render::{RenderSettings, layout::Layout},
+    self_check::ScrapePools,
     target_files::TargetFiles,
     targets::TargetTable,
 };
@@ -55,6 +57,10 @@ pub struct ShardState {
     pub config_error: Option<String>,
     /// Since when there has been no target.
     pub idle_since: Option<Timestamp>,
+    /// The targets on their way out, which may be scraped beside the assignment.
+    pub leaving: Arc<Leaving>,
+    /// The scrape pools of the generated config.
+    pub pools: Arc<ScrapePools>,
 }
 
 /// What a shard is made of.
@@ -333,6 +339,8 @@ impl<P: PrometheusControl> Shard<P> {
             config_error: self.config_error.clone().or_else(|| self.unread.clone()),
             // Until the last has left, there is something to do.
             idle_since: self.saved.idle_since.filter(|_| self.saved.leaving.is_empty()),
+            leaving: Arc::new(self.saved.leaving.clone()),
+            pools: Arc::new(ScrapePools::new(&self.ids, &self.saved.leaving)),
         };
         self.told.metrics.in_force(&state);
         self.told.metrics.leaving(&self.saved.leaving);

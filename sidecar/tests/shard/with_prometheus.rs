@@ -239,3 +239,49 @@ async fn a_killed_prometheus_is_started_again_and_goes_on_with_its_targets() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_file_that_somebody_else_changed_is_noticed_until_it_is_right_again() {
+    let Some(program) = prometheus() else { return };
+    let mut sidecar = Sidecar::new(CONFIG, &[&format!("--prometheus.exec={program}"), "--self-check.interval=1s"]);
+    sidecar.start().await;
+    let (one, two) = (serve_target().await, serve_target().await);
+    let (status, text) = sidecar.put(vec![target("node", &one, &[]), target("node", &two, &[])], vec![]).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    until_scraped(&sidecar, 2).await;
+    until("the self-check finds everything right", || async {
+        sidecar.report().await.target_mismatch.is_none().then_some(())
+    })
+    .await;
+
+    // The job has a directory of its own, and one file in it.
+    let directories = fs::read_dir(sidecar.path("store/targets")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files = directories.flat_map(|directory| fs::read_dir(directory).unwrap()).map(|file| file.unwrap().path());
+    let file = files.find(|file| fs::read_to_string(file).unwrap().contains(&one)).unwrap();
+    let right = fs::read_to_string(&file).unwrap();
+    let replace = |text: &str| {
+        let beside = file.with_extension("new");
+        fs::write(&beside, text).unwrap();
+        fs::rename(beside, &file).unwrap();
+    };
+    replace(&right.replace(&two, "127.0.0.1:1"));
+    let mismatch = until("the self-check finds that one target is another", || async {
+        sidecar.report().await.target_mismatch.filter(|mismatch| mismatch.unexpected == 1)
+    })
+    .await;
+    assert_eq!(mismatch.missing, 1);
+    assert_eq!(mismatch.examples, [format!("node {two} is missing"), "node 127.0.0.1:1 is not assigned".to_owned()]);
+    let metrics = sidecar.get("/metrics").await.1;
+    assert!(metrics.contains("narthex_sidecar_self_check_missing_targets 1\n"), "{metrics}");
+    assert!(metrics.contains("narthex_sidecar_self_check_unexpected_targets 1\n"), "{metrics}");
+    let log = || fs::read_to_string(sidecar.path("sidecar.log")).unwrap();
+    assert!(log().contains("scrapes other targets than those assigned"), "{}", log());
+
+    replace(&right);
+    until("the self-check finds everything right again", || async {
+        sidecar.report().await.target_mismatch.is_none().then_some(())
+    })
+    .await;
+    assert!(log().contains("scrapes the targets assigned again"), "{}", log());
+    assert!(sidecar.get("/metrics").await.1.contains("narthex_sidecar_self_check_missing_targets 0\n"));
+}

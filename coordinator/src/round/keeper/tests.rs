@@ -91,6 +91,7 @@ fn empty_state() -> ShardState {
         config_error: None,
         idle_since: None,
         prometheus: PrometheusReport::default(),
+        target_mismatch: None,
         targets: Vec::new(),
     };
     ShardState { report, targets: OrdMap::new(), assignment: Arc::default() }

@@ -8,7 +8,7 @@ use narthex_common::{
     fingerprint::Fingerprint,
     job::JobName,
     load::{Load, Series},
-    report::{Cursor, Health, PrometheusReport, Report, TargetReport},
+    report::{Cursor, Health, PrometheusReport, Report, TargetMismatch, TargetReport},
     semantics::PrometheusVersion,
     shard::{Ordinal, ReplicaId, ShardId},
     target::Target,
@@ -139,6 +139,7 @@ fn shard(target: Target, load: Load, config: Fingerprint) -> ObservedShard {
                 version: Some(PrometheusVersion::V3_5),
                 head_series: Some(Series(105)),
             },
+            target_mismatch: None,
             targets: Vec::new(),
         },
         targets: [(report.id, report)].into_iter().collect(),
@@ -288,4 +289,22 @@ fn shards_of_several_replicas_are_shown_with_their_replica() {
     let text = table(&shards);
     assert!(text.contains("\n replica-0/shard-0 ") && text.contains("\n b/shard-0 "), "{text}");
     assert!(text.ends_with("\nb/shard-0: silent"), "{text}");
+}
+
+#[test]
+fn a_shard_whose_prometheus_scrapes_other_targets_than_those_assigned_says_so() {
+    let error = |config_error: Option<&str>| {
+        let mut snapshot = snapshot();
+        let Seen::Fresh(state) = &mut Arc::make_mut(&mut snapshot.observed).replicas[0].shards[0].seen else {
+            panic!("not fresh")
+        };
+        let report = &mut Arc::make_mut(state).report;
+        report.config_error = config_error.map(str::to_owned);
+        report.target_mismatch =
+            Some(TargetMismatch { missing: 1, unexpected: 0, examples: vec!["node a:9100 is missing".into()] });
+        shard_summaries(&snapshot)[0].error.clone().unwrap()
+    };
+    assert_eq!(error(None), "its Prometheus does not scrape 1 target that it should (node a:9100 is missing)");
+    // What may be the reason comes first.
+    assert_eq!(error(Some("refused")), "refused");
 }
