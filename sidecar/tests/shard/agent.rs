@@ -4,6 +4,7 @@
 use std::{
     fs,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use narthex_common::{load::Series, report::Health};
@@ -131,7 +132,8 @@ async fn an_agent_scrapes_and_survives(program: &str, flag: &str, store: &str) {
     fs::write(sidecar.path("user.yml"), config(&receiver, "wanted")).unwrap();
     assert_eq!(sidecar.reload().await, (StatusCode::OK, String::new()));
     until("the new rules are followed", || async { (receiver.count("unwanted").await == 1).then_some(()) }).await;
-    // What was written since has arrived, and staleness markers would have before it.
+    // Staleness markers come two intervals after a target's end, and are written half a second later.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(receiver.count(&format!("up{{instance='{two}'}}")).await, 1, "it was marked stale");
     let log = fs::read_to_string(sidecar.path("sidecar.log")).unwrap();
     assert!(log.contains("remote_read"), "{log}");
