@@ -7,7 +7,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    job::JobName,
+    job::{JobName, job_pattern},
     load::{Load, Series},
 };
 
@@ -103,7 +103,7 @@ impl SamplesQuery {
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match &*key {
                 "job" if value.is_empty() => {}
-                "job" => jobs.push(Regex::new(&value).map_err(|error| format!("job {value:?}: {error}"))?),
+                "job" => jobs.push(job_pattern(&value, jobs.len())?),
                 "with_metrics_detail" => {
                     detail = match &*value {
                         "true" => true,

@@ -14,11 +14,11 @@ use futures_util::future::BoxFuture;
 use narthex_common::{
     api::{Answer, ErrorType},
     fingerprint::NotAFingerprint,
+    job::job_pattern,
     samples::SamplesQuery,
     target::TargetId,
 };
 use narthex_planner::Round;
-use regex::Regex;
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
@@ -218,7 +218,7 @@ fn targets_query(query: &str) -> Result<TargetsQuery, String> {
             "statistics" if value == "only" || value == "with" => asked.statistics = Some(value.into_owned()),
             "statistics" if value.is_empty() => {}
             "statistics" => return Err(format!("statistics is {value:?}; it may be \"only\" or \"with\"")),
-            "job" => asked.jobs.push(Regex::new(&value).map_err(|error| format!("job {value:?}: {error}"))?),
+            "job" => asked.jobs.push(job_pattern(&value, asked.jobs.len())?),
             "health" => asked.health.push(value.into_owned()),
             _ => {}
         }

@@ -84,7 +84,7 @@ async fn ask(
     scrape: &RunningScrape,
     request: Request<Empty<Bytes>>,
 ) -> Result<Response<Incoming>, Unanswered> {
-    client.send_until(request, scrape.give_up_at()).await
+    client.send_within(request, scrape.time_limits()).await
 }
 
 /// Looks at what a guarded target exposes, and asks again for what may go on.

@@ -58,6 +58,7 @@ const PACE: Limits = Limits {
     taking: Duration::from_secs(300),
     piece: Duration::ZERO,
     body: Duration::ZERO,
+    standstill: None,
 };
 
 /// The largest head of a request, and how much of a body may wait to be sent to Prometheus before no more of it is asked

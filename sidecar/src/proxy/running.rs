@@ -14,7 +14,7 @@ use narthex_common::{
     series_limit::SeriesLimit,
     time::Timestamp,
 };
-use narthex_runtime::clock;
+use narthex_runtime::{clock, http_client::TimeLimits};
 
 use super::{
     ProxySettings,
@@ -100,6 +100,13 @@ impl RunningScrape {
             metrics,
             top,
         }
+    }
+
+    /// How long the target is waited for: its addresses share the time that Prometheus has.
+    pub(super) fn time_limits(&self) -> TimeLimits {
+        let give_up_at = self.give_up_at();
+        let shared_until = self.started.checked_add(self.timeout).map_or(give_up_at, Into::into);
+        TimeLimits { shared_until, give_up_at }
     }
 
     /// When the proxy itself gives up.

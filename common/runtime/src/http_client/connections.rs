@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::Client,
+    client::legacy::{self, Client},
     rt::{TokioExecutor, TokioTimer},
 };
 use narthex_common::config::http_client::{ProxyConfig, TlsConfig};
@@ -140,7 +140,8 @@ impl Transport {
                     }
                     return Ok(response);
                 }
-                Err(e) if attempt < MAX_ATTEMPTS && Past::had_answered(&e) && !failure::is_malformed_answer(&e) => {}
+                Err(e)
+                    if attempt < most_attempts(&e) && Past::had_answered(&e) && !failure::is_malformed_answer(&e) => {}
                 Err(e) => {
                     let known = past.why_it_broke().map(failure::one_line);
                     return Err(known.unwrap_or_else(|| failure::of_a_request(&e)));
@@ -148,4 +149,10 @@ impl Transport {
             }
         }
     }
+}
+
+/// A connection of HTTP/2 that breaks one request may go on with the next: only the first time it may have been old.
+fn most_attempts(failure: &legacy::Error) -> u32 {
+    let is_http2 = failure.connect_info().is_some_and(legacy::connect::Connected::is_negotiated_h2);
+    if is_http2 { 2 } else { MAX_ATTEMPTS }
 }

@@ -35,6 +35,7 @@ use self::{
     redirect::{Hops, MAX_REQUESTS},
 };
 
+pub use self::connect::TimeLimits;
 pub use self::proxy::ProxyEnvironment;
 pub use self::settings_file::{ClientSettings, ReloadingClient};
 pub(crate) use self::trust::is_an_authority;
@@ -118,8 +119,20 @@ impl JobClient {
         request: Request<Empty<Bytes>>,
         give_up_at: Instant,
     ) -> Result<Response<Incoming>, Unanswered> {
-        let sending = with_patience(Some(give_up_at), self.send(request));
-        match tokio::time::timeout_at(give_up_at, sending).await {
+        self.send_within(request, TimeLimits { shared_until: give_up_at, give_up_at }).await
+    }
+
+    /// [`Self::send_until`] for whoever waits a little longer than the one it asks for.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_within(
+        &self,
+        request: Request<Empty<Bytes>>,
+        limits: TimeLimits,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let sending = with_patience(Some(limits), self.send(request));
+        match tokio::time::timeout_at(limits.give_up_at, sending).await {
             Ok(answer) => answer,
             Err(_) => Err(ClientError("context deadline exceeded".to_owned()).into()),
         }

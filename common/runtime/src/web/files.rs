@@ -2,7 +2,7 @@
 
 use std::{fmt, fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use narthex_common::config::{WebConfig, web::ClientAuth};
 use prometheus_client::registry::Registry;
@@ -207,7 +207,20 @@ async fn look(args: WebArgs, publish: watch::Sender<Arc<Protection>>, metrics: W
 /// What the files say if that is something else than what is known.
 fn changed(known: &Protection, args: &WebArgs) -> anyhow::Result<Option<Protection>> {
     let (files, config) = Files::read(args)?;
-    if files == known.read { Ok(None) } else { Protection::new(files, config, args).map(Some) }
+    if files == known.read {
+        return Ok(None);
+    }
+    let newer = Protection::new(files, config, args)?;
+    // A file that is just being copied, or was cut off by a full disk, is a good one that protects nothing.
+    ensure!(
+        newer.is_authenticated() || !known.is_authenticated(),
+        "they would let in everybody, which they did not before; if that is meant, start this process again"
+    );
+    ensure!(
+        newer.tls.is_some() || known.tls.is_none(),
+        "they would end TLS, which was spoken before; if that is meant, start this process again"
+    );
+    Ok(Some(newer))
 }
 
 #[cfg(test)]

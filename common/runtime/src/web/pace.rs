@@ -37,12 +37,14 @@ pub struct Limits {
     pub piece: Duration,
     /// For a request's whole body.
     pub body: Duration,
+    /// Without a step of any request on its way, where one that is not taken does not hold up the connection.
+    pub standstill: Option<Duration>,
 }
 
 impl Limits {
     /// Where heads cannot be told from other traffic, as in HTTP/2, a connection may only be idle for so long.
     pub(super) const fn without_heads(self) -> Self {
-        Self { head: self.idle, ..self }
+        Self { head: self.idle, standstill: Some(self.taking), ..self }
     }
 }
 
@@ -54,6 +56,8 @@ pub struct Requests(Arc<Counts>);
 struct Counts {
     begun: AtomicUsize,
     on_their_way: AtomicUsize,
+    /// Goes up with every request and every piece of an answer that was asked for.
+    steps: AtomicUsize,
 }
 
 /// A request on its way, until this is dropped.
@@ -65,12 +69,17 @@ impl Requests {
     #[must_use]
     pub fn one_more(&self) -> OnItsWay {
         self.0.begun.fetch_add(1, Ordering::AcqRel);
+        self.0.steps.fetch_add(1, Ordering::AcqRel);
         self.0.on_their_way.fetch_add(1, Ordering::AcqRel);
         OnItsWay(Arc::clone(&self.0))
     }
 
     fn begun(&self) -> usize {
         self.0.begun.load(Ordering::Acquire)
+    }
+
+    fn steps(&self) -> usize {
+        self.0.steps.load(Ordering::Acquire)
     }
 
     fn are_on_their_way(&self) -> bool {
@@ -94,6 +103,9 @@ pub struct Paced<S> {
     waits_for: WaitsFor,
     read_by: Pin<Box<Sleep>>,
     written_by: Option<Pin<Box<Sleep>>>,
+    /// The steps that had been made when it was looked last, and by when there must be another one.
+    steps: usize,
+    moves_by: Option<Pin<Box<Sleep>>>,
 }
 
 /// What is read next.
@@ -111,7 +123,21 @@ impl<S> Paced<S> {
     /// A connection that carries these requests.
     pub fn new(stream: S, requests: Requests, limits: Limits) -> Self {
         let read_by = Box::pin(sleep_until(Instant::now() + limits.head));
-        Self { stream, requests, begun: 0, limits, waits_for: WaitsFor::Head, read_by, written_by: None }
+        let waits_for = WaitsFor::Head;
+        Self { stream, requests, begun: 0, limits, waits_for, read_by, written_by: None, steps: 0, moves_by: None }
+    }
+
+    /// Whether no request on its way has made a step for too long.
+    fn stands_still(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(limit) = self.limits.standstill else { return false };
+        let steps = self.requests.steps();
+        let has_moved = std::mem::replace(&mut self.steps, steps) != steps;
+        let deadline = Instant::now() + limit;
+        let moves_by = self.moves_by.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if has_moved {
+            moves_by.as_mut().reset(deadline);
+        }
+        moves_by.as_mut().poll(cx).is_ready()
     }
 
     fn now_waits_for(&mut self, what: WaitsFor, limit: Duration) {
@@ -140,8 +166,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             this.waits_for = WaitsFor::Answer;
         }
         if this.requests.are_on_their_way() {
-            return read;
+            let stands_still = read.is_pending() && this.stands_still(cx);
+            return if stands_still { Poll::Ready(Err(too_slow("no answer was taken in time"))) } else { read };
         }
+        this.moves_by = None;
         if this.waits_for == WaitsFor::Answer {
             this.now_waits_for(WaitsFor::Request, this.limits.idle);
         }
@@ -255,13 +283,13 @@ impl http_body::Body for PacedBody {
 /// The body of an answer, until whose end its request is on its way.
 pub struct AnswerBody<B> {
     body: B,
-    _request: OnItsWay,
+    request: OnItsWay,
 }
 
 impl<B> AnswerBody<B> {
     /// The body of the answer to a request.
     pub fn new(body: B, request: OnItsWay) -> Self {
-        Self { body, _request: request }
+        Self { body, request }
     }
 }
 
@@ -273,6 +301,7 @@ impl<B: http_body::Body + Unpin> http_body::Body for AnswerBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.request.0.steps.fetch_add(1, Ordering::AcqRel);
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use narthex_common::config::http_client::Secret;
@@ -23,8 +23,8 @@ const OF_NOBODY: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/
 /// Compares passwords, one at a time: guessing may keep one core busy, not all of them.
 pub(super) struct Passwords {
     key: hmac::Key,
-    verdicts: Mutex<Verdicts>,
-    turn: tokio::sync::Mutex<()>,
+    verdicts: Arc<Mutex<Verdicts>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Right ones apart from wrong ones, so that guessing forgets none of the right ones.
@@ -36,7 +36,7 @@ struct Verdicts {
 
 impl Passwords {
     pub(super) fn new() -> anyhow::Result<Self> {
-        Ok(Self { key: new_key()?, verdicts: Mutex::default(), turn: tokio::sync::Mutex::default() })
+        Ok(Self { key: new_key()?, verdicts: Arc::default(), turn: Arc::default() })
     }
 
     /// Whether this is a user's password.
@@ -49,16 +49,21 @@ impl Passwords {
         if let Some(verdict) = self.remembered(&digest) {
             return verdict;
         }
-        let _turn = self.turn.lock().await;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         // Somebody may have asked the same meanwhile.
         if let Some(verdict) = self.remembered(&digest) {
             return verdict;
         }
-        let (hash, password) = (hash.to_owned(), password.to_vec());
-        let compared = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash)).await;
-        let verdict = is_known && matches!(compared, Ok(Ok(true)));
-        self.remember(digest, verdict);
-        verdict
+        let (hash, password, verdicts) = (hash.to_owned(), password.to_vec(), Arc::clone(&self.verdicts));
+        // Whoever asked may hang up meanwhile. The turn lasts until the comparison has ended all the same, or hanging up
+        // would be the way to have many at once.
+        let compared = tokio::task::spawn_blocking(move || {
+            let verdict = bcrypt::verify(password, &hash).is_ok_and(|is_same| is_same) && is_known;
+            remember(&verdicts, digest, verdict);
+            drop(turn);
+            verdict
+        });
+        compared.await.unwrap_or(false)
     }
 
     fn digest(&self, user: &str, hash: &str, password: &[u8]) -> [u8; 32] {
@@ -77,15 +82,15 @@ impl Passwords {
         let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         if verdicts.right.contains(digest) { Some(true) } else { verdicts.wrong.contains(digest).then_some(false) }
     }
+}
 
-    fn remember(&self, digest: [u8; 32], verdict: bool) {
-        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = if verdict { &mut verdicts.right } else { &mut verdicts.wrong };
-        if same.len() == REMEMBERED {
-            same.pop_front();
-        }
-        same.push_back(digest);
+fn remember(verdicts: &Mutex<Verdicts>, digest: [u8; 32], verdict: bool) {
+    let mut verdicts = verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+    let same = if verdict { &mut verdicts.right } else { &mut verdicts.wrong };
+    if same.len() == REMEMBERED {
+        same.pop_front();
     }
+    same.push_back(digest);
 }
 
 #[cfg(test)]
@@ -155,5 +160,20 @@ mod tests {
             again = again.min(took(b"hunter2").await);
         }
         assert!(again * 5 < first, "{again:?} is not much less than {first:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_keeps_their_turn_until_the_comparison_has_ended() {
+        let (passwords, users) = (Passwords::new().unwrap(), users(&["me"], "hunter2", 4));
+        let slow = super::Passwords { turn: Arc::clone(&passwords.turn), ..Passwords::new().unwrap() };
+        let costly = self::users(&["me"], "hunter2", 8);
+        let asked = slow.is_right(&costly, "me", b"hunter3");
+        // Hangs up as soon as the comparison has begun.
+        drop(tokio::time::timeout(std::time::Duration::from_millis(1), asked).await);
+        assert!(
+            passwords.turn.try_lock().is_err()
+                || slow.remembered(&slow.digest("me", costly["me"].expose(), b"hunter3")).is_some()
+        );
+        assert!(passwords.is_right(&users, "me", b"hunter2").await, "the next one has a turn, too");
     }
 }

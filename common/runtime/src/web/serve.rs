@@ -48,6 +48,7 @@ pub(super) const LIMITS: Limits = Limits {
     taking: Duration::from_secs(300),
     piece: Duration::from_secs(30),
     body: Duration::from_secs(300),
+    standstill: None,
 };
 /// What is held of a head, or of a body that is on its way, for one connection.
 const MAX_HEAD: usize = 64 << 10;

@@ -1,15 +1,23 @@
 //! Opening a TCP connection to a host that may have several addresses, in the time there is for all of them.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    time::Duration,
+};
 
 use rustix::io::Errno;
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
+    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 
 use super::{ConnectError, Endpoint, tcp::Tcp};
 use crate::http_client::failure;
+
+/// Names that are looked up at once: a part of the threads that also read files of passwords.
+static LOOKUPS: Semaphore = Semaphore::const_new(128);
 
 /// How long the first address family may take before the other is tried beside it (RFC 6555; Go's `FallbackDelay`).
 const FALLBACK_DELAY: Duration = Duration::from_millis(300);
@@ -17,8 +25,17 @@ const FALLBACK_DELAY: Duration = Duration::from_millis(300);
 /// (Go's `partialDeadline`).
 const LEAST_TIME_FOR_AN_ADDRESS: Duration = Duration::from_secs(2);
 
-/// When whoever asks gives up, if ever.
-pub(in super::super) type Patience = Option<Instant>;
+/// How long whoever asks waits.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeLimits {
+    /// The addresses of a host share the time until then.
+    pub shared_until: Instant,
+    /// When it gives up. Not before the other, and the last address has until then.
+    pub give_up_at: Instant,
+}
+
+/// The limits of whoever asks, if there are any.
+pub(in super::super) type Patience = Option<TimeLimits>;
 
 tokio::task_local! {
     static PATIENCE: Patience;
@@ -42,8 +59,8 @@ fn patience() -> Patience {
 /// Opens a connection.
 pub(super) async fn dial(to: &Endpoint) -> Result<Tcp, ConnectError> {
     let host = &to.host;
-    let addresses: Vec<SocketAddr> = match lookup_host((host.as_str(), to.port)).await {
-        Ok(found) => found.collect(),
+    let addresses: Vec<SocketAddr> = match look_up(host, to.port).await {
+        Ok(found) => found,
         Err(e) => return Err(ConnectError(format!("dial tcp: lookup {host}: {}", failure::lookup(&e)))),
     };
     let Some(first) = addresses.first() else {
@@ -54,6 +71,22 @@ pub(super) async fn dial(to: &Endpoint) -> Result<Tcp, ConnectError> {
     // Without it a small request may wait for the acknowledgement of the one before. Go sets it too.
     stream.set_nodelay(true).map_err(|e| ConnectError(format!("dial tcp: {}", failure::words(&e))))?;
     Ok(Tcp::new(stream))
+}
+
+/// The addresses of a host. The system's resolver cannot be interrupted, and takes its time over a server that is silent:
+/// whoever gives up before it is their turn leaves nothing behind, so that such names take no more than these threads.
+async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let turn = LOOKUPS.acquire().await.map_err(io::Error::other)?;
+    let host = host.to_owned();
+    let looking_up = tokio::task::spawn_blocking(move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        drop(turn);
+        found
+    });
+    looking_up.await.map_err(io::Error::other)?
 }
 
 /// Tries one address family, and after a moment the other beside it: a broken IPv6 must not cost the whole scrape.
@@ -94,8 +127,11 @@ async fn open_one_of(addresses: Vec<SocketAddr>, patience: Patience) -> Result<T
         let connecting = TcpStream::connect(address);
         let opened = match patience {
             None => connecting.await,
-            Some(give_up) => {
-                let until = share(Instant::now(), give_up, addresses.len() - tried);
+            Some(limits) => {
+                let until = match addresses.len() - tried {
+                    0 | 1 => limits.give_up_at,
+                    untried => share(Instant::now(), limits.shared_until, untried),
+                };
                 timeout_at(until, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
         };
@@ -151,11 +187,27 @@ mod tests {
         let addresses = vec![silent.address, listener.local_addr().unwrap()];
         let begin = Instant::now();
         let give_up = begin + Duration::from_secs(5);
-        let opened = open_one_of(addresses, Some(give_up)).await.unwrap();
+        let opened = open_one_of(addresses, by(give_up)).await.unwrap();
         assert_eq!(opened.peer_addr().unwrap(), listener.local_addr().unwrap());
         assert!(begin.elapsed() >= Duration::from_secs(2), "the silent one was tried");
-        let alone = open_one_of(vec![silent.address], Some(Instant::now())).await.unwrap_err();
+        let alone = open_one_of(vec![silent.address], by(Instant::now())).await.unwrap_err();
         assert_eq!(alone.to_string(), format!("dial tcp {}: i/o timeout", silent.address));
+    }
+
+    #[tokio::test]
+    async fn only_the_last_address_has_the_time_beyond_what_is_shared() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = full().await;
+        let begin = Instant::now();
+        let limits =
+            TimeLimits { shared_until: begin + Duration::from_secs(4), give_up_at: begin + Duration::from_secs(60) };
+        let addresses = vec![silent.address, listener.local_addr().unwrap()];
+        open_one_of(addresses, Some(limits)).await.unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(4), "the silent one had half of what is shared");
+    }
+
+    fn by(give_up_at: Instant) -> Patience {
+        Some(TimeLimits { shared_until: give_up_at, give_up_at })
     }
 
     /// A port whose queue of connections is full: the system lets nobody else in and says nothing.

@@ -27,6 +27,7 @@ use super::{
     proxy::{Proxies, ProxyScheme, ProxyServer},
 };
 
+pub use dial::TimeLimits;
 pub(super) use dial::with_patience;
 pub(super) use past::{Past, Remembering};
 pub(super) use tcp::Broken;

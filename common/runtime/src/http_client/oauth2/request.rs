@@ -20,7 +20,13 @@ use super::{
     answer::{self, Answer, Token},
     assertion,
 };
-use crate::http_client::{ClientError, connections::Connections, credentials, proxy::ProxyEnvironment, redirect::Hops};
+use crate::http_client::{
+    ClientError,
+    connections::Connections,
+    credentials,
+    proxy::ProxyEnvironment,
+    redirect::{Hops, MAX_REQUESTS},
+};
 
 /// Go reads no more of an answer either.
 const MAX_ANSWER: usize = 1 << 20;
@@ -125,7 +131,7 @@ impl Server {
         let failed = |at: &str, why: ClientError| ClientError(format!("Post {at:?}: {why}"));
         let mut hops = Hops::from(start).map_err(|why| failed(&at, why))?;
         let (mut method, mut body) = (Method::POST, Bytes::from(form));
-        loop {
+        for _ in 0..MAX_REQUESTS {
             let request = request(&hops, &method, headers.clone(), body.clone())?;
             let request = self.through_proxy(request);
             let transport = self.connections.current().await?;
@@ -142,6 +148,7 @@ impl Server {
                 (method, body) = (Method::GET, Bytes::new());
             }
         }
+        Err(failed(&at, hops.too_many().reason))
     }
 
     fn through_proxy(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {

@@ -15,6 +15,7 @@ const SHORT: Limits = Limits {
     taking: Duration::from_millis(600),
     piece: Duration::from_millis(600),
     body: Duration::from_millis(1800),
+    standstill: None,
 };
 
 /// How long it takes until the server closes a connection.
