@@ -69,10 +69,22 @@ pub async fn run(args: RunArgs, passed: Passed) -> anyhow::Result<()> {
     if (args.prometheus.kind(), args.rules) == (PrometheusKind::Agent, Rules::Keep) {
         bail!("keep rules (flag --rules=keep): a Prometheus in agent mode evaluates none");
     }
-    let version = find_version(&args.prometheus, &HttpPrometheus::new(address.clone())).await?;
-    let (holdings, mut predecessor) = Holdings::take(&args, passed).await?;
+    let prometheus = HttpPrometheus::new(address.clone());
+    let starting = async {
+        let version = find_version(&args.prometheus, &prometheus).await?;
+        let (holdings, predecessor) = Holdings::take(&args, passed).await?;
+        anyhow::Ok((version, holdings, predecessor))
+    };
+    let (version, holdings, mut predecessor) = tokio::select! {
+        started = starting => started?,
+        () = signals.end.clone().wait() => return Ok(()),
+    };
     loop {
         let running = Running::start(&args, &address, version, &holdings)?;
+        if signals.end.has_begun() && predecessor.is_some() {
+            // It has not heard that this one serves, and goes on.
+            return Ok(());
+        }
         if let Some(predecessor) = predecessor.take() {
             predecessor.end().await;
         }
@@ -90,6 +102,8 @@ pub async fn run(args: RunArgs, passed: Passed) -> anyhow::Result<()> {
                 running.shard.end().await;
                 if hand_on(successor, &holdings, &signals).await {
                     tracing::info!("another sidecar has taken this one's place; ending");
+                    // Should that one die while this one ends, a third finds neither lock nor sockets taken.
+                    drop(holdings);
                     running.end(END_REPLACED).await;
                     return Ok(());
                 }

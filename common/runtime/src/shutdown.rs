@@ -36,6 +36,12 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// Whether the process is to end already.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits until the process is to end.
     pub async fn wait(mut self) {
         // The trigger gone without a word means that its owner has ended: then so does everybody.

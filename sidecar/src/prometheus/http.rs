@@ -139,11 +139,11 @@ impl PrometheusControl for HttpPrometheus {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             return Err(ReloadFailed::Unreachable(text));
         }
-        Err(ReloadFailed::Refused(if status == StatusCode::FORBIDDEN {
-            format!("{text} (Prometheus must be started with --web.enable-lifecycle)")
+        Err(if status == StatusCode::FORBIDDEN {
+            ReloadFailed::Forbidden(format!("{text} (Prometheus must be started with --web.enable-lifecycle)"))
         } else {
-            text
-        }))
+            ReloadFailed::Refused(text)
+        })
     }
 
     async fn active_targets(&self, pool: &str) -> anyhow::Result<usize> {

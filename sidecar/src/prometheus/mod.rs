@@ -72,6 +72,9 @@ pub enum ReloadFailed {
     /// It does not take the config and goes on with the one before.
     #[error("{0}")]
     Refused(String),
+    /// It may not be told to: it was started without `--web.enable-lifecycle`. Of the config that says nothing.
+    #[error("{0}")]
+    Forbidden(String),
 }
 
 /// What a Prometheus' own metrics say, as far as it matters here.

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use narthex_common::{
     config::{Config, ConfigError, ConfigSources},
     fingerprint::Fingerprint,
+    report::ConfigFrom,
     semantics::PrometheusVersion,
     time::Timestamp,
 };
@@ -47,7 +48,13 @@ impl<P: PrometheusControl> Shard<P> {
     /// Reads the config file again.
     pub(super) async fn reload(&mut self) -> Result<(), String> {
         self.hear_out().await;
-        let outcome = match self.setup.source.load(self.assumed_version()) {
+        let version = self.assumed_version();
+        let read = match self.setup.source.origin() {
+            ConfigFrom::File => self.setup.source.load(version),
+            // There is no newer one than the one in force, which Prometheus may not have read yet.
+            ConfigFrom::Coordinator => Config::of_sources(&self.config.sources, version),
+        };
+        let outcome = match read {
             Ok(config) => self.take_up(config).await,
             Err(error) => Err(error.to_string()),
         };
@@ -108,7 +115,7 @@ impl<P: PrometheusControl> Shard<P> {
                 Err(ReloadFailed::Unreachable(error)) => {
                     tracing::warn!(%error, "Prometheus is not there to reload; it will find the new config");
                 }
-                Err(ReloadFailed::Refused(error)) => {
+                Err(ReloadFailed::Refused(error) | ReloadFailed::Forbidden(error)) => {
                     self.go_back(before);
                     if let Err(error) = self.reload_prometheus().await {
                         tracing::error!(%error, "Prometheus does not take the config from before either");
@@ -179,15 +186,21 @@ impl<P: PrometheusControl> Shard<P> {
             self.has_read();
             self.tell();
         }
-        if read != Some(false) || self.answered == written {
+        if read != Some(false) || self.answered == written || self.leaving.is_busy() {
             return;
         }
         tracing::info!("Prometheus has not read the generated config yet; telling it to");
         match self.reload_prometheus().await {
-            Ok(()) => self.has_read(),
+            Ok(()) => {
+                self.has_read();
+                self.tell();
+            }
             Err(ReloadFailed::Unreachable(error)) => tracing::warn!(%error, "Prometheus is not there to reload"),
-            Err(ReloadFailed::Refused(error)) => {
-                self.roll_back(&error).await;
+            Err(ReloadFailed::Refused(error)) => self.roll_back(&error).await,
+            Err(ReloadFailed::Forbidden(error)) => {
+                tracing::error!(%error, "Prometheus goes on with an older config until it is started again");
+                self.unread = Some(error);
+                self.tell();
             }
         }
     }
@@ -229,11 +242,11 @@ impl<P: PrometheusControl> Shard<P> {
     /// Prometheus does not take the config on disk. It is the last one that it did take which goes on, so that this
     /// shard scrapes what it scraped, and Prometheus starts with it should it end.
     pub(super) async fn roll_back(&mut self, refusal: &str) {
+        self.hear_out().await;
         if self.is_read {
             // It has read it since.
             return;
         }
-        self.hear_out().await;
         let refusal = format!("Prometheus refused the generated config: {refusal}");
         let last_good = self.setup.source.last_good(self.assumed_version());
         let Some(last_good) = last_good.filter(|last_good| last_good.sources != self.config.sources) else {

@@ -145,13 +145,15 @@ impl<P: PrometheusControl> Shard<P> {
 
     /// Has Prometheus open and close pools, one thing at a time.
     fn tell_prometheus(&mut self, can_reload: bool, now: Timestamp) {
-        let is_due = self.leaving.reloaded.is_none_or(|last| now.since(last) >= BETWEEN_RELOADS);
-        if can_reload && is_due && self.saved.leaving.pools() != self.leaving.written {
-            self.reload_pools(Closed::default());
-            return;
-        }
+        // First what must be gone before its loops write stale markers.
         let emptied = self.saved.leaving.generations().iter().find(|(_, generation)| generation.emptied().is_some());
-        let Some((&id, generation)) = emptied else { return };
+        let Some((&id, generation)) = emptied else {
+            let is_due = self.leaving.reloaded.is_none_or(|last| now.since(last) >= BETWEEN_RELOADS);
+            if can_reload && is_due && self.saved.leaving.pools() != self.leaving.written {
+                self.reload_pools(Closed::default());
+            }
+            return;
+        };
         let last_seen = match self.leaving.ending {
             Some((ending, last_seen)) if ending == id => last_seen,
             Some(_) | None => now,
@@ -242,6 +244,7 @@ impl<P: PrometheusControl> Shard<P> {
                     "Prometheus has read its leaving pools"
                 );
                 self.has_read();
+                self.tell();
             }
             Err(ReloadFailed::Unreachable(error)) => {
                 // One that is away has no loops that could write markers; of one that hangs nobody knows. It reads the
@@ -249,7 +252,7 @@ impl<P: PrometheusControl> Shard<P> {
                 self.count_closed(closed, is_in_time);
                 tracing::warn!(%error, "Prometheus is not there to read its leaving pools; it will find them");
             }
-            Err(ReloadFailed::Refused(error)) => {
+            Err(ReloadFailed::Refused(error) | ReloadFailed::Forbidden(error)) => {
                 self.answered = written;
                 self.count_closed(closed, false);
                 tracing::error!(

@@ -205,7 +205,7 @@ async fn look(args: WebArgs, publish: watch::Sender<Arc<Protection>>, metrics: W
 }
 
 /// What the files say if that is something else than what is known.
-fn changed(known: &Protection, args: &WebArgs) -> anyhow::Result<Option<Protection>> {
+pub(super) fn changed(known: &Protection, args: &WebArgs) -> anyhow::Result<Option<Protection>> {
     let (files, config) = Files::read(args)?;
     if files == known.read {
         return Ok(None);

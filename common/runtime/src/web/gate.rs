@@ -9,7 +9,7 @@ use super::{
     metrics::TurnedAway,
 };
 
-/// Answered without credentials: they tell nothing but whether the process is well, to supervisors that have none.
+/// Answered without credentials: they tell no more than whether the process is well, and what it waits for, to supervisors that have none.
 const OPEN_TO_ALL: [&str; 2] = ["/-/healthy", "/-/ready"];
 
 /// Lets a request through, without its credentials: these are not for whoever it is passed on to. Or says what to answer

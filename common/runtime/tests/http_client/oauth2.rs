@@ -372,3 +372,18 @@ async fn nothing_secret_is_shown_by_a_client() {
     let shown = format!("{client:?}");
     assert!(shown.contains("i d") && !shown.contains("hidden"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_tokens_server_that_redirects_to_itself_is_asked_ten_times() {
+    let server = Server::start(|_| ok()).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let auth = Server::start(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        redirect_to("/again")
+    })
+    .await;
+    let said = get(&with(oauth2(&auth.url("/"))), &server.url("/")).await.unwrap_err().to_string();
+    assert!(said.ends_with("stopped after 10 redirects"), "{said}");
+    assert!(asked.load(Ordering::Relaxed) <= 20, "ten times for each way to say who asks");
+}

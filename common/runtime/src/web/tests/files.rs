@@ -107,3 +107,22 @@ async fn what_protects_is_not_shown() {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn files_that_would_let_in_everybody_are_not_taken_while_it_runs() {
+    let (dir, _) = Scene::files();
+    let user = format!("basic_auth_users:\n  me: {}\n", bcrypt::hash("hunter2", 4).unwrap());
+    let with_tls = format!("tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n{user}");
+    let args = args(dir.path(), &with_tls, "");
+    let (_runs, shutdown) = Shutdown::new();
+    let web = Web::start(&args, &mut Registry::default(), shutdown).unwrap();
+    let known = std::sync::Arc::clone(&web.protection.borrow());
+    let looked = |text: &str| {
+        std::fs::write(dir.path().join("web.yml"), text).unwrap();
+        super::super::files::changed(&known, &args).map(|change| change.is_some()).map_err(|error| error.to_string())
+    };
+    // As a file is for a moment while another is copied over it, or for good where the disk is full.
+    assert!(looked("").unwrap_err().starts_with("they would let in everybody"));
+    assert!(looked(&user).unwrap_err().starts_with("they would end TLS"));
+    assert_eq!(looked(&format!("{with_tls}  you: {}\n", bcrypt::hash("x", 4).unwrap())), Ok(true));
+}

@@ -167,3 +167,19 @@ async fn requests_on_their_way_are_answered_when_the_process_ends() {
     let answer = read_until(&mut stream, "4 bytes").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
+
+#[tokio::test]
+async fn requests_that_all_stand_still_end_a_connection_that_none_of_them_holds_up() {
+    use crate::web::pace::{Paced, Requests};
+    let (_other_side, stream) = tokio::io::duplex(64);
+    let requests = Requests::default();
+    let _one = requests.one_more();
+    let mut paced = Paced::new(stream, requests.clone(), SHORT.without_heads());
+    let began = Instant::now();
+    let broken = tokio::time::timeout(Duration::from_secs(5), paced.read_u8()).await.unwrap().unwrap_err();
+    assert!(broken.to_string().contains("no answer was taken in time") && began.elapsed() >= SHORT.taking);
+
+    let (_other_side, stream) = tokio::io::duplex(64);
+    let mut patient = Paced::new(stream, requests, SHORT);
+    assert!(tokio::time::timeout(SHORT.taking * 2, patient.read_u8()).await.is_err(), "HTTP/1 has limits of its own");
+}
