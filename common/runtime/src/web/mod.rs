@@ -6,8 +6,8 @@
 //!
 //! Guarantees: with users or a token set, nothing but `/-/healthy` and `/-/ready` is answered without them, what is
 //! passed on to somebody else included; who has passed is passed on without the credentials. Files that became
-//! unreadable or wrong change nothing: what was read before stays in force, so half a rotation locks nobody out and lets
-//! nobody in. No secret comes out in a log, an error or a `Debug`. Every wait for the other side has an end, and the
+//! unreadable or wrong change nothing, nor do those that would end credentials or TLS: what was read before stays in
+//! force, so half a rotation locks nobody out and lets nobody in. No secret comes out in a log, an error or a `Debug`. Every wait for the other side has an end, and the
 //! number of connections has, too: see [`serve()`].
 
 mod args;
