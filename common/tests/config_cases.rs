@@ -19,6 +19,7 @@ use narthex_common::{
             Auth, Grant, HeaderValues, OAuth2Config, ProxyConfig, Secret, SignatureAlgorithm, Source, TlsConfig,
             TlsVersion,
         },
+        scrape::OtherSdConfig,
         yaml,
     },
     labels::Labels,
@@ -162,8 +163,12 @@ fn http_settings_and_discovery_are_read_with_absolute_paths() {
     };
     assert_eq!(job.http_client, expected);
 
-    let [SdConfig::Static(group), SdConfig::File(file), SdConfig::Http(http), SdConfig::Other { kind, line }] =
-        &job.discovery[..]
+    let [
+        SdConfig::Static(group),
+        SdConfig::File(file),
+        SdConfig::Http(http),
+        SdConfig::Other(OtherSdConfig { kind, line, unknown_field: None }),
+    ] = &job.discovery[..]
     else {
         panic!("{:?}", job.discovery)
     };
@@ -271,7 +276,7 @@ fn the_resolved_config_means_the_same_anywhere() {
     };
     let without_lines = |jobs: Vec<(_, _, Vec<SdConfig>)>| -> Vec<_> {
         let no_line = |sd| match sd {
-            SdConfig::Other { kind, .. } => SdConfig::Other { kind, line: 0 },
+            SdConfig::Other(other) => SdConfig::Other(OtherSdConfig { line: 0, ..other }),
             SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) => sd,
         };
         jobs.into_iter().map(|(name, http, sd)| (name, http, sd.into_iter().map(no_line).collect::<Vec<_>>())).collect()

@@ -229,8 +229,11 @@ fn check_job(job: &ScrapeConfig, expected: &serde_json::Map<String, Value>, dir:
                 serde_json::json!({"cert_file": cert, "key_file": key})
             }
             "vultr_sd_configs" => {
-                let other = SdConfig::Other { kind: key.clone(), line: job.line + 5 };
-                assert!(matches!(&job.discovery[..], [SdConfig::Other { kind, .. }] if kind == key), "{other:?}");
+                assert!(
+                    matches!(&job.discovery[..], [SdConfig::Other(other)] if other.kind == *key),
+                    "{:?}",
+                    job.discovery
+                );
                 continue;
             }
             unknown => panic!("{file}: {unknown} is expected, but not compared"),
@@ -242,7 +245,7 @@ fn check_job(job: &ScrapeConfig, expected: &serde_json::Map<String, Value>, dir:
 fn static_targets(job: &ScrapeConfig) -> Vec<String> {
     let groups = job.discovery.iter().filter_map(|sd| match sd {
         SdConfig::Static(group) => Some(group.targets.clone()),
-        SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Other { .. } => None,
+        SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Other(_) => None,
     });
     groups.flatten().collect()
 }

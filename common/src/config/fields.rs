@@ -14,11 +14,13 @@ pub(super) struct Fault {
     pub(super) line: usize,
     pub(super) job: Option<String>,
     pub(super) message: String,
+    /// Whether it is only that a field is not known.
+    pub(super) is_of_unknown_field: bool,
 }
 
 impl Fault {
     pub(super) fn new(line: usize, message: impl fmt::Display) -> Self {
-        Self { line, job: None, message: message.to_string() }
+        Self { line, job: None, message: message.to_string(), is_of_unknown_field: false }
     }
 
     pub(super) fn at(node: &Node, message: impl fmt::Display) -> Self {
@@ -133,7 +135,10 @@ impl<'a> Fields<'a> {
     pub(super) fn finish(self) -> Result<(), Fault> {
         let asked = self.asked.borrow();
         match self.entries.iter().find(|(key, _)| !asked.contains(key.text.as_str())) {
-            Some((key, node)) => Err(Fault::at(node, format!("field {} not found in type {}", key.text, self.kind))),
+            Some((key, node)) => {
+                let message = format!("field {} not found in type {}", key.text, self.kind);
+                Err(Fault { is_of_unknown_field: true, ..Fault::at(node, message) })
+            }
             None => Ok(()),
         }
     }

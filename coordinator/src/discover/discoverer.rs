@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use narthex_common::{
     config::{
-        SdConfig,
+        ScrapeConfig, SdConfig,
         scrape::{FileSdConfig, HttpSdConfig},
     },
-    semantics::NameValidation,
+    semantics::{NameValidation, PrometheusVersion},
 };
 use tokio::sync::mpsc;
 
@@ -55,6 +55,20 @@ impl Updates {
     }
 }
 
+/// What discoverers share.
+#[derive(Clone, Debug)]
+pub(super) struct Mechanisms {
+    names: NameValidation,
+    directories: Arc<Directories>,
+}
+
+impl Mechanisms {
+    /// What they share where shards run a version of Prometheus.
+    pub(super) fn new(version: PrometheusVersion) -> Self {
+        Self { names: version.default_name_validation(), directories: Directories::new() }
+    }
+}
+
 /// An SD block that has to be run. Equal blocks, of whatever jobs, are run once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum DiscoveryConfig {
@@ -65,13 +79,13 @@ pub(super) enum DiscoveryConfig {
 }
 
 impl DiscoveryConfig {
-    /// What is to be run for an SD block; nothing for a static list, and for what [`check`](super::check) refuses.
-    pub(super) fn of(sd: &SdConfig) -> Option<Self> {
-        match sd {
+    /// What is to be run for a job; nothing for its static lists, and for what [`check`](super::check) refuses.
+    pub(super) fn of_job(job: &ScrapeConfig) -> impl Iterator<Item = Self> {
+        job.discovery.iter().filter_map(|sd| match sd {
             SdConfig::File(file) => Some(Self::File(file.clone())),
             SdConfig::Http(http) => Some(Self::Http(Box::new(HttpSdConfig::clone(http)))),
-            SdConfig::Static(_) | SdConfig::Other { .. } => None,
-        }
+            SdConfig::Static(_) | SdConfig::Other(_) => None,
+        })
     }
 
     /// The name Prometheus' metrics have for this kind.
@@ -92,10 +106,11 @@ impl DiscoveryConfig {
     }
 
     /// What runs this block.
-    pub(super) fn discoverer(&self, names: NameValidation, directories: &Arc<Directories>) -> Box<dyn Discoverer> {
+    pub(super) fn discoverer(&self, mechanisms: &Mechanisms) -> Box<dyn Discoverer> {
+        let Mechanisms { names, directories } = mechanisms;
         match self {
-            Self::File(file) => Box::new(FileDiscoverer::new(file.clone(), names, Arc::clone(directories))),
-            Self::Http(http) => Box::new(HttpDiscoverer::new(HttpSdConfig::clone(http), names)),
+            Self::File(file) => Box::new(FileDiscoverer::new(file.clone(), *names, Arc::clone(directories))),
+            Self::Http(http) => Box::new(HttpDiscoverer::new(HttpSdConfig::clone(http), *names)),
         }
     }
 }

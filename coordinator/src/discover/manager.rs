@@ -20,8 +20,7 @@ use tokio::{
 
 use super::{
     Discovered,
-    directories::Directories,
-    discoverer::{Discoverer, DiscoveryConfig, DiscoveryId, Update, Updates},
+    discoverer::{Discoverer, DiscoveryConfig, DiscoveryId, Mechanisms, Update, Updates},
     metrics::Metrics,
     relabel::{Relabeled, Relabeling},
     state::State,
@@ -66,9 +65,8 @@ impl DiscoveryManager {
         registry: &mut Registry,
         shutdown: Shutdown,
     ) -> (Self, watch::Receiver<Arc<Discovered>>) {
-        let directories = Directories::new();
-        let names = version.default_name_validation();
-        let make: MakeDiscoverer = Box::new(move |block| block.discoverer(names, &directories));
+        let mechanisms = Mechanisms::new(version);
+        let make: MakeDiscoverer = Box::new(move |block| block.discoverer(&mechanisms));
         Self::start_with(config, version, Metrics::register(registry), make, shutdown)
     }
 

@@ -8,8 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Discovered,
-    directories::Directories,
-    discoverer::{DiscoveryId, Update, Updates},
+    discoverer::{DiscoveryId, Mechanisms, Update, Updates},
     manager::relabel_all,
     state::State,
 };
@@ -18,10 +17,9 @@ use super::{
 /// did not answer is among the [`failures`](super::JobTargets::failures) of its jobs.
 pub async fn discover_once(config: Arc<Config>, version: PrometheusVersion, timeout: Duration) -> Discovered {
     let mut state = State::new(config, version);
-    let directories = Directories::new();
-    let names = version.default_name_validation();
+    let mechanisms = Mechanisms::new(version);
     let first_answers = state.discoveries().iter().map(|(id, discovery)| {
-        let discoverer = discovery.config.discoverer(names, &directories);
+        let discoverer = discovery.config.discoverer(&mechanisms);
         let (sender, mut updates) = mpsc::channel(1);
         let running = discoverer.run(Updates::new(*id, sender));
         let id = *id;

@@ -1,7 +1,7 @@
 //! Refusals: what a valid config may ask for that Narthex cannot do (yet).
 
 use narthex_common::{
-    config::{Config, ConfigError, ScrapeConfig, SdConfig},
+    config::{Config, ConfigError, ScrapeConfig, SdConfig, scrape::OtherSdConfig},
     semantics::PrometheusVersion,
     target::build::TargetBuilder,
 };
@@ -36,13 +36,17 @@ fn unsupported_in(job: &ScrapeConfig) -> Vec<ConfigError> {
     for sd in &job.discovery {
         match sd {
             SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) => {}
-            SdConfig::Other { kind, line } => refusals.push(refusal(
-                job,
-                *line,
-                format!(
-                    "{kind} is not supported yet; Narthex discovers static_configs, file_sd_configs and http_sd_configs"
-                ),
-            )),
+            SdConfig::Other(OtherSdConfig { kind, line, unknown_field }) => {
+                let what = match unknown_field {
+                    None => format!("{kind} is not supported yet"),
+                    Some(field) => format!("{kind} with this field is not supported yet ({field})"),
+                };
+                refusals.push(refusal(
+                    job,
+                    *line,
+                    format!("{what}; Narthex discovers static_configs, file_sd_configs and http_sd_configs"),
+                ));
+            }
         }
     }
     refusals

@@ -78,7 +78,7 @@ impl State {
         }
         for job in &config.jobs {
             let discoveries: BTreeSet<DiscoveryId> =
-                job.discovery.iter().filter_map(DiscoveryConfig::of).map(|block| self.use_block(block, job)).collect();
+                DiscoveryConfig::of_job(job).map(|block| self.use_block(block, job)).collect();
             let entry = match before.remove(&job.job_name) {
                 Some(old) if old.builder.makes_the_same_targets(job) => {
                     Job { statics: statics(job, &old.statics), discoveries, ..old }
@@ -203,7 +203,7 @@ impl State {
 fn statics(job: &ScrapeConfig, before: &[Arc<TargetGroup>]) -> Vec<Arc<TargetGroup>> {
     let lists = job.discovery.iter().filter_map(|sd| match sd {
         SdConfig::Static(list) => Some(list),
-        SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Other { .. } => None,
+        SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Other(_) => None,
     });
     let group = |(index, list): (usize, &narthex_common::config::scrape::StaticConfig)| {
         let group = TargetGroup::of_addresses(index.to_string(), list.labels.clone(), &list.targets);

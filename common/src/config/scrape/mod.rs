@@ -101,13 +101,20 @@ pub enum SdConfig {
     File(FileSdConfig),
     /// One entry of `http_sd_configs`.
     Http(HttpSdConfig),
-    /// One entry of any other kind, which Narthex does not know (yet).
-    Other {
-        /// The kind: `kubernetes_sd_configs`.
-        kind: String,
-        /// The line it stands at, counted from 1.
-        line: usize,
-    },
+    /// One entry that Narthex does not know.
+    Other(OtherSdConfig),
+}
+
+/// One entry of a kind of discovery that Narthex does not know, or with a field that it does not know. What is in it is
+/// as the user wrote it in the job's [`node`](ScrapeConfig::node).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherSdConfig {
+    /// The kind: `eureka_sd_configs`.
+    pub kind: String,
+    /// The line it stands at, counted from 1.
+    pub line: usize,
+    /// What is not known of it, when its kind is.
+    pub unknown_field: Option<String>,
 }
 
 /// One entry of `static_configs`.

@@ -96,7 +96,7 @@ fn read_job(
         return Err(Fault::at(node, "job_name is empty"));
     }
     if relabel_configs.rules.is_empty() {
-        discovery::check_static_targets(&fields)?;
+        discovery::check_static_addresses(&fields)?;
     }
     let (protocols_line, fallback_line) =
         (fields.line_of("scrape_protocols"), fields.line_of("fallback_scrape_protocol"));
