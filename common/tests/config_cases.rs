@@ -178,7 +178,7 @@ fn http_settings_and_discovery_are_read_with_absolute_paths() {
     assert_eq!(file.refresh_interval, PromDuration::from_secs(30));
     assert_eq!((http.url.expose(), http.refresh_interval), ("http://user:hidden@sd/targets", PromDuration(60_000)));
     assert!(matches!(&http.http_client.auth, Some(Auth::Basic { username: Source::Inline(u), .. }) if u == "u"));
-    assert_eq!((kind.as_str(), *line), ("kubernetes_sd_configs", 75));
+    assert_eq!((kind.as_str(), *line), ("eureka_sd_configs", 75));
 }
 
 fn oauth2(job: &ScrapeConfig) -> &OAuth2Config {
@@ -277,7 +277,7 @@ fn the_resolved_config_means_the_same_anywhere() {
     let without_lines = |jobs: Vec<(_, _, Vec<SdConfig>)>| -> Vec<_> {
         let no_line = |sd| match sd {
             SdConfig::Other(other) => SdConfig::Other(OtherSdConfig { line: 0, ..other }),
-            SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) => sd,
+            SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Kubernetes(_) => sd,
         };
         jobs.into_iter().map(|(name, http, sd)| (name, http, sd.into_iter().map(no_line).collect::<Vec<_>>())).collect()
     };

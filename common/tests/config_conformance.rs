@@ -84,9 +84,10 @@ fn http_client_settings_are_judged_as_prometheus_does() {
 /// sections, and passes them on as they are.
 const LEFT_TO_PROMETHEUS: [(&str, &[&str]); 9] = [
     (
-        "the inside of discoveries that Narthex does not do itself",
+        "the inside of discoveries that Narthex does not do itself, and what it does not know of those it does",
         &[
-            "kubernetes_",
+            "kubernetes_role.",
+            "kubernetes_namespace_discovery.",
             "marathon_",
             "openstack_",
             "ec2_",
@@ -245,7 +246,7 @@ fn check_job(job: &ScrapeConfig, expected: &serde_json::Map<String, Value>, dir:
 fn static_targets(job: &ScrapeConfig) -> Vec<String> {
     let groups = job.discovery.iter().filter_map(|sd| match sd {
         SdConfig::Static(group) => Some(group.targets.clone()),
-        SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Other(_) => None,
+        SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Kubernetes(_) | SdConfig::Other(_) => None,
     });
     groups.flatten().collect()
 }

@@ -84,7 +84,7 @@ impl DiscoveryConfig {
         job.discovery.iter().filter_map(|sd| match sd {
             SdConfig::File(file) => Some(Self::File(file.clone())),
             SdConfig::Http(http) => Some(Self::Http(Box::new(HttpSdConfig::clone(http)))),
-            SdConfig::Static(_) | SdConfig::Other(_) => None,
+            SdConfig::Static(_) | SdConfig::Kubernetes(_) | SdConfig::Other(_) => None,
         })
     }
 

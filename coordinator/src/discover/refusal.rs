@@ -36,20 +36,25 @@ fn unsupported_in(job: &ScrapeConfig) -> Vec<ConfigError> {
     for sd in &job.discovery {
         match sd {
             SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) => {}
+            SdConfig::Kubernetes(_) => {
+                let kind = "kubernetes_sd_configs";
+                let line = job.node.get(kind).and_then(|blocks| blocks.items().first()).map_or(job.line, |b| b.line);
+                refusals.push(not_yet(job, line, &format!("{kind} is not supported yet")));
+            }
             SdConfig::Other(OtherSdConfig { kind, line, unknown_field }) => {
                 let what = match unknown_field {
                     None => format!("{kind} is not supported yet"),
                     Some(field) => format!("{kind} with this field is not supported yet ({field})"),
                 };
-                refusals.push(refusal(
-                    job,
-                    *line,
-                    format!("{what}; Narthex discovers static_configs, file_sd_configs and http_sd_configs"),
-                ));
+                refusals.push(not_yet(job, *line, &what));
             }
         }
     }
     refusals
+}
+
+fn not_yet(job: &ScrapeConfig, line: usize, what: &str) -> ConfigError {
+    refusal(job, line, format!("{what}; Narthex discovers static_configs, file_sd_configs and http_sd_configs"))
 }
 
 fn refusal(job: &ScrapeConfig, line: usize, message: String) -> ConfigError {

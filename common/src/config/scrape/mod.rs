@@ -7,6 +7,10 @@ mod relabel;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+pub use discovery::{
+    KubernetesApi, KubernetesAttach, KubernetesNamespaces, KubernetesRole, KubernetesSdConfig, KubernetesSelector,
+};
+
 use super::{HttpClientConfig, PromDuration, yaml};
 use crate::{job::JobName, labels::Labels, relabel::RelabelConfig, semantics::NameValidation};
 
@@ -101,6 +105,8 @@ pub enum SdConfig {
     File(FileSdConfig),
     /// One entry of `http_sd_configs`.
     Http(HttpSdConfig),
+    /// One entry of `kubernetes_sd_configs`.
+    Kubernetes(KubernetesSdConfig),
     /// One entry that Narthex does not know.
     Other(OtherSdConfig),
 }

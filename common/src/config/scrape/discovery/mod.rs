@@ -2,6 +2,7 @@
 
 mod file;
 mod http;
+mod kubernetes;
 mod static_list;
 
 use super::{
@@ -14,10 +15,13 @@ use super::{
     OtherSdConfig, SdConfig,
 };
 use crate::semantics::NameValidation;
+pub use kubernetes::{
+    KubernetesApi, KubernetesAttach, KubernetesNamespaces, KubernetesRole, KubernetesSdConfig, KubernetesSelector,
+};
 pub(super) use static_list::check_addresses as check_static_addresses;
 
 /// Discoveries that Prometheus has and Narthex leaves to somebody else.
-const OTHER_KINDS: [&str; 34] = [
+const OTHER_KINDS: [&str; 33] = [
     "aws_sd_configs",
     "azure_sd_configs",
     "consul_sd_configs",
@@ -32,7 +36,6 @@ const OTHER_KINDS: [&str; 34] = [
     "gce_sd_configs",
     "hetzner_sd_configs",
     "ionos_sd_configs",
-    "kubernetes_sd_configs",
     "kuma_sd_configs",
     "lightsail_sd_configs",
     "linode_sd_configs",
@@ -66,6 +69,9 @@ pub(super) fn read(fields: &Fields<'_>, dir: BaseDir<'_>, names: NameValidation)
     for node in entries(fields, "http_sd_configs")? {
         discovery.push(known("http_sd_configs", node, http::read(node, dir).map(SdConfig::Http))?);
     }
+    for node in entries(fields, "kubernetes_sd_configs")? {
+        discovery.push(known("kubernetes_sd_configs", node, kubernetes::read(node, dir).map(SdConfig::Kubernetes))?);
+    }
     for kind in OTHER_KINDS {
         for node in entries(fields, kind)? {
             discovery.push(other(kind, node, None));
@@ -74,7 +80,7 @@ pub(super) fn read(fields: &Fields<'_>, dir: BaseDir<'_>, names: NameValidation)
     Ok(discovery)
 }
 
-/// An entry of a kind that Narthex knows. One with a field that it does not know is somebody else's to understand:
+/// An entry of a kind that Narthex knows. One with a field (or a role) that it does not know is somebody else's to understand:
 /// Prometheus has new ones in every release.
 fn known(kind: &str, node: &Node, read: Result<SdConfig, Fault>) -> Result<SdConfig, Fault> {
     match read {
