@@ -167,7 +167,7 @@ fn http_settings_and_discovery_are_read_with_absolute_paths() {
         SdConfig::Static(group),
         SdConfig::File(file),
         SdConfig::Http(http),
-        SdConfig::Other(OtherSdConfig { kind, line, unknown_field: None }),
+        SdConfig::Other(OtherSdConfig { kind, line, unknown_field: None, .. }),
     ] = &job.discovery[..]
     else {
         panic!("{:?}", job.discovery)
@@ -276,7 +276,9 @@ fn the_resolved_config_means_the_same_anywhere() {
     };
     let without_lines = |jobs: Vec<(_, _, Vec<SdConfig>)>| -> Vec<_> {
         let no_line = |sd| match sd {
-            SdConfig::Other(other) => SdConfig::Other(OtherSdConfig { line: 0, ..other }),
+            SdConfig::Other(other) => {
+                SdConfig::Other(OtherSdConfig { line: 0, written: yaml::Node::plain(""), ..other })
+            }
             SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Kubernetes(_) => sd,
         };
         jobs.into_iter().map(|(name, http, sd)| (name, http, sd.into_iter().map(no_line).collect::<Vec<_>>())).collect()

@@ -32,6 +32,14 @@ fn resolved_job(job: &Node, file: &Path) -> Node {
     job
 }
 
+/// One entry of a kind of discovery, under that kind; see
+/// [`ScrapeConfig::resolved_discovery`](super::ScrapeConfig::resolved_discovery).
+pub(super) fn resolved_discovery(kind: &str, entry: &Node, file: &Path) -> Node {
+    let mut node = Node::map([(kind, Node::list([entry.clone()]))]);
+    make_paths_absolute(&mut node, BaseDir::of_file(file));
+    node
+}
+
 /// Joins every path below a node with the directory, where Prometheus would.
 fn make_paths_absolute(node: &mut Node, dir: BaseDir<'_>) {
     match &mut node.kind {

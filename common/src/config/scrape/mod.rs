@@ -11,7 +11,7 @@ pub use discovery::{
     KubernetesApi, KubernetesAttach, KubernetesNamespaces, KubernetesRole, KubernetesSdConfig, KubernetesSelector,
 };
 
-use super::{HttpClientConfig, PromDuration, yaml};
+use super::{HttpClientConfig, PromDuration, resolve, yaml};
 use crate::{job::JobName, labels::Labels, relabel::RelabelConfig, semantics::NameValidation};
 
 /// A job. Every field is effective: defaults and `global` are applied.
@@ -111,9 +111,17 @@ pub enum SdConfig {
     Other(OtherSdConfig),
 }
 
-/// One entry of a kind of discovery that Narthex does not know, or with a field that it does not know. What is in it is
-/// as the user wrote it in the job's [`node`](ScrapeConfig::node).
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl ScrapeConfig {
+    /// An entry of this job as the user wrote it, under its kind, so that it means the same wherever it lies: relative
+    /// paths are made absolute. It may hold secrets.
+    #[must_use]
+    pub fn resolved_discovery(&self, other: &OtherSdConfig) -> yaml::Node {
+        resolve::resolved_discovery(&other.kind, &other.written, &self.path)
+    }
+}
+
+/// One entry of a kind of discovery that Narthex does not know, or with a field that it does not know.
+#[derive(Clone, PartialEq, Eq)]
 pub struct OtherSdConfig {
     /// The kind: `eureka_sd_configs`.
     pub kind: String,
@@ -121,6 +129,20 @@ pub struct OtherSdConfig {
     pub line: usize,
     /// What is not known of it, when its kind is.
     pub unknown_field: Option<String>,
+    /// The entry as the user wrote it.
+    pub written: yaml::Node,
+}
+
+/// Says which entry it is, not what is in it: its text may hold secrets.
+impl fmt::Debug for OtherSdConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, line, unknown_field, written: _ } = self;
+        f.debug_struct("OtherSdConfig")
+            .field("kind", kind)
+            .field("line", line)
+            .field("unknown_field", unknown_field)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One entry of `static_configs`.

@@ -90,7 +90,7 @@ fn known(kind: &str, node: &Node, read: Result<SdConfig, Fault>) -> Result<SdCon
 }
 
 fn other(kind: &str, node: &Node, unknown_field: Option<String>) -> SdConfig {
-    SdConfig::Other(OtherSdConfig { kind: kind.to_owned(), line: node.line, unknown_field })
+    SdConfig::Other(OtherSdConfig { kind: kind.to_owned(), line: node.line, unknown_field, written: node.clone() })
 }
 
 fn entries<'a>(fields: &Fields<'a>, kind: &'static str) -> Result<&'a [Node], Fault> {
