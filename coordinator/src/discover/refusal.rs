@@ -41,7 +41,7 @@ fn unsupported_in(job: &ScrapeConfig) -> Vec<ConfigError> {
                 let line = job.node.get(kind).and_then(|blocks| blocks.items().first()).map_or(job.line, |b| b.line);
                 refusals.push(not_yet(job, line, &format!("{kind} is not supported yet")));
             }
-            SdConfig::Other(OtherSdConfig { kind, line, unknown_field }) => {
+            SdConfig::Other(OtherSdConfig { kind, line, unknown_field, .. }) => {
                 let what = match unknown_field {
                     None => format!("{kind} is not supported yet"),
                     Some(field) => format!("{kind} with this field is not supported yet ({field})"),
