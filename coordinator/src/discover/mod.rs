@@ -12,6 +12,7 @@ pub mod discoverer;
 mod file;
 pub mod group;
 mod http;
+pub mod kubernetes;
 pub mod manager;
 mod metrics;
 pub mod once;
