@@ -26,6 +26,12 @@ impl PrometheusVersion {
         self.major >= 3
     }
 
+    /// Whether `dns_sd_configs` may ask for `NS` records (2.49).
+    #[must_use]
+    pub const fn looks_up_name_servers(self) -> bool {
+        self.major > 2 || self.major == 2 && self.minor >= 49
+    }
+
     /// Whether targets get `:80` or `:443` appended (2.x).
     #[must_use]
     pub const fn appends_default_port(self) -> bool {

@@ -19,7 +19,7 @@ use narthex_common::{
             Auth, Grant, HeaderValues, OAuth2Config, ProxyConfig, Secret, SignatureAlgorithm, Source, TlsConfig,
             TlsVersion,
         },
-        scrape::OtherSdConfig,
+        scrape::{DnsRecords, OtherSdConfig},
         yaml,
     },
     labels::Labels,
@@ -279,7 +279,11 @@ fn the_resolved_config_means_the_same_anywhere() {
             SdConfig::Other(other) => {
                 SdConfig::Other(OtherSdConfig { line: 0, written: yaml::Node::plain(""), ..other })
             }
-            SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Kubernetes(_) => sd,
+            SdConfig::Static(_)
+            | SdConfig::File(_)
+            | SdConfig::Http(_)
+            | SdConfig::Dns(_)
+            | SdConfig::Kubernetes(_) => sd,
         };
         jobs.into_iter().map(|(name, http, sd)| (name, http, sd.into_iter().map(no_line).collect::<Vec<_>>())).collect()
     };
@@ -352,4 +356,15 @@ fn aliases_and_merges_are_resolved_in_what_a_job_keeps() {
 fn an_unreadable_file_is_named() {
     let error = Config::load(Path::new("/none.yml"), &all_files(), prometheus_3()).unwrap_err();
     assert_eq!(error.to_string(), "/none.yml: read config file: entity not found");
+}
+
+#[test]
+fn name_servers_are_discovered_since_2_49() {
+    let text = "scrape_configs: [{job_name: j, dns_sd_configs: [{names: [a], type: ns, port: 53}]}]";
+    let old = load_text_for(text, PrometheusVersion { major: 2, minor: 48 });
+    assert!(old.unwrap_err().to_string().contains("invalid DNS-SD records type ns"));
+    let config = load_text_for(text, PrometheusVersion { major: 2, minor: 49 }).unwrap();
+    let [SdConfig::Dns(dns)] = &config.jobs[0].discovery[..] else { panic!("{config:?}") };
+    assert_eq!((dns.names.as_slice(), dns.records, dns.port), (&["a".to_owned()][..], DnsRecords::Ns, 53));
+    assert_eq!(dns.refresh_interval, PromDuration::from_secs(30));
 }

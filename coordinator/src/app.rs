@@ -95,8 +95,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let web = Web::start(&args.web, &mut registry, shutdown.clone())?;
     web.warn_unless_protected(listener.local_addr()?, ANYBODY_CAN);
     let metrics = RoundMetrics::register(&mut registry);
+    let settings = args.discovery.settings(version);
     let (discovery, discovered) =
-        DiscoveryManager::start(Arc::clone(&config), version, &mut registry, shutdown.clone());
+        DiscoveryManager::start(Arc::clone(&config), settings, &mut registry, shutdown.clone());
     let (known, known_loads) = watch::channel(None);
     let probed = ProbeManager::start(
         discovered.clone(),

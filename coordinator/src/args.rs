@@ -1,5 +1,6 @@
 //! The command line.
 
+mod discovery;
 mod plan;
 mod policy;
 mod shards;
@@ -11,6 +12,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use narthex_common::{config::PromDuration, semantics::PrometheusVersion};
 use narthex_runtime::web::WebArgs;
 
+pub use self::discovery::DiscoveryArgs;
 pub use self::plan::{PlanArgs, PlanCommand, PreviewArgs, ShowPlanArgs};
 pub use self::shards::{LocalArgs, ShardArgs, ShardType};
 pub use self::targets::TargetArgs;
@@ -169,6 +171,9 @@ pub struct CheckTargetsArgs {
     /// How to print: a table for people, JSON for programs.
     #[arg(long, value_enum, default_value = "table")]
     pub output: Output,
+    /// How to discover.
+    #[command(flatten)]
+    pub discovery: DiscoveryArgs,
 }
 
 /// How to print.
@@ -198,6 +203,9 @@ pub struct RunArgs {
     /// Afterwards it runs with the jobs that have answered; targets of the others stay where they are.
     #[arg(long = "sd.init-timeout", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub sd_init_timeout: Duration,
+    /// How to discover.
+    #[command(flatten)]
+    pub discovery: DiscoveryArgs,
     /// How many targets are probed at once. A target is probed (scraped once by the coordinator) as long as no shard has
     /// measured its series.
     #[arg(long = "probe.concurrency", default_value = "200", value_name = "N")]

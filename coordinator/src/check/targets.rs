@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use narthex_common::{config::Config, job::JobName, labels::Labels, semantics::PrometheusVersion};
+use narthex_common::{config::Config, job::JobName, labels::Labels};
 use narthex_runtime::files::Disk;
 use serde::{Deserialize, Serialize};
 
 use super::{Verdict, table};
 use crate::{
     args::{CheckTargetsArgs, Output},
-    discover::{Discovered, discover_once, unsupported},
+    discover::{Discovered, DiscoverySettings, discover_once, unsupported},
 };
 
 /// What discovery found, in Prometheus' words where its API has some. Everything is sorted.
@@ -72,7 +72,7 @@ pub(super) async fn check(args: &CheckTargetsArgs) -> Verdict {
             return Verdict::refused(vec![format!("{}: there is no job {wanted:?}", args.file.display())]);
         }
     }
-    let report = discover(config, args.prometheus_version, args.timeout).await;
+    let report = discover(config, args.discovery.settings(args.prometheus_version), args.timeout).await;
     let output = match args.output {
         Output::Table => Ok(table::write(&report)),
         Output::Json => serde_json::to_string_pretty(&report).map(|json| json + "\n"),
@@ -84,13 +84,13 @@ pub(super) async fn check(args: &CheckTargetsArgs) -> Verdict {
 }
 
 /// Discovers the targets of a config once, waiting for each discovery for at most `timeout`.
-pub async fn discover(config: Config, version: PrometheusVersion, timeout: Duration) -> TargetsReport {
+pub async fn discover(config: Config, settings: impl Into<DiscoverySettings>, timeout: Duration) -> TargetsReport {
     let config = Arc::new(config);
     let refused = unsupported(&config).into_iter().filter_map(|refusal| {
         let scrape_pool = JobName::from(refusal.job.as_deref()?);
         Some(Problem { scrape_pool, error: refusal.to_string() })
     });
-    let discovered = discover_once(Arc::clone(&config), version, timeout).await;
+    let discovered = discover_once(Arc::clone(&config), settings.into(), timeout).await;
     let mut report = TargetsReport::of(&discovered);
     report.errors.extend(refused);
     report.errors.sort_unstable();

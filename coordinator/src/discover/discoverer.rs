@@ -6,13 +6,21 @@ use futures_util::future::BoxFuture;
 use narthex_common::{
     config::{
         ScrapeConfig, SdConfig,
-        scrape::{FileSdConfig, HttpSdConfig},
+        scrape::{DnsSdConfig, FileSdConfig, HttpSdConfig},
     },
-    semantics::{NameValidation, PrometheusVersion},
+    semantics::NameValidation,
 };
 use tokio::sync::mpsc;
 
-use super::{directories::Directories, file::FileDiscoverer, group::TargetGroup, http::HttpDiscoverer};
+use super::{
+    directories::Directories,
+    dns::{self, DnsDiscoverer},
+    file::FileDiscoverer,
+    group::TargetGroup,
+    http::HttpDiscoverer,
+    metrics::KindMetrics,
+    settings::DiscoverySettings,
+};
 
 /// One running SD block.
 pub trait Discoverer: Send {
@@ -60,12 +68,19 @@ impl Updates {
 pub(super) struct Mechanisms {
     names: NameValidation,
     directories: Arc<Directories>,
+    settings: Arc<DiscoverySettings>,
+    metrics: KindMetrics,
 }
 
 impl Mechanisms {
-    /// What they share where shards run a version of Prometheus.
-    pub(super) fn new(version: PrometheusVersion) -> Self {
-        Self { names: version.default_name_validation(), directories: Directories::new() }
+    /// What they share by these settings, counting into `metrics`.
+    pub(super) fn new(settings: DiscoverySettings, metrics: KindMetrics) -> Self {
+        Self {
+            names: settings.version.default_name_validation(),
+            directories: Directories::new(),
+            settings: Arc::new(settings),
+            metrics,
+        }
     }
 }
 
@@ -76,6 +91,8 @@ pub(super) enum DiscoveryConfig {
     File(FileSdConfig),
     /// `http_sd_configs`
     Http(Box<HttpSdConfig>),
+    /// `dns_sd_configs`
+    Dns(DnsSdConfig),
 }
 
 impl DiscoveryConfig {
@@ -84,6 +101,7 @@ impl DiscoveryConfig {
         job.discovery.iter().filter_map(|sd| match sd {
             SdConfig::File(file) => Some(Self::File(file.clone())),
             SdConfig::Http(http) => Some(Self::Http(Box::new(HttpSdConfig::clone(http)))),
+            SdConfig::Dns(dns) => Some(Self::Dns(dns.clone())),
             SdConfig::Static(_) | SdConfig::Kubernetes(_) | SdConfig::Other(_) => None,
         })
     }
@@ -93,6 +111,7 @@ impl DiscoveryConfig {
         match self {
             Self::File(_) => "file",
             Self::Http(_) => "http",
+            Self::Dns(_) => "dns",
         }
     }
 
@@ -102,15 +121,22 @@ impl DiscoveryConfig {
             // A failure names the file it is about.
             Self::File(_) => "file_sd_configs".to_owned(),
             Self::Http(http) => format!("http_sd_configs {}", super::http::without_password(http.url.expose())),
+            Self::Dns(dns) => dns::describe(dns),
         }
     }
 
     /// What runs this block.
     pub(super) fn discoverer(&self, mechanisms: &Mechanisms) -> Box<dyn Discoverer> {
-        let Mechanisms { names, directories } = mechanisms;
+        let Mechanisms { names, directories, settings, metrics } = mechanisms;
         match self {
             Self::File(file) => Box::new(FileDiscoverer::new(file.clone(), *names, Arc::clone(directories))),
             Self::Http(http) => Box::new(HttpDiscoverer::new(HttpSdConfig::clone(http), *names)),
+            Self::Dns(dns) => Box::new(DnsDiscoverer::new(
+                dns.clone(),
+                settings.resolv_conf.clone(),
+                metrics.dns.clone(),
+                metrics.refreshes.clone(),
+            )),
         }
     }
 }

@@ -21,8 +21,9 @@ use tokio::{
 use super::{
     Discovered,
     discoverer::{Discoverer, DiscoveryConfig, DiscoveryId, Mechanisms, Update, Updates},
-    metrics::Metrics,
+    metrics::{KindMetrics, Metrics},
     relabel::{Relabeled, Relabeling},
+    settings::DiscoverySettings,
     state::State,
 };
 
@@ -61,11 +62,13 @@ impl DiscoveryManager {
     #[must_use]
     pub fn start(
         config: Arc<Config>,
-        version: PrometheusVersion,
+        settings: impl Into<DiscoverySettings>,
         registry: &mut Registry,
         shutdown: Shutdown,
     ) -> (Self, watch::Receiver<Arc<Discovered>>) {
-        let mechanisms = Mechanisms::new(version);
+        let settings = settings.into();
+        let version = settings.version;
+        let mechanisms = Mechanisms::new(settings, KindMetrics::register(registry));
         let make: MakeDiscoverer = Box::new(move |block| block.discoverer(&mechanisms));
         Self::start_with(config, version, Metrics::register(registry), make, shutdown)
     }

@@ -1,5 +1,7 @@
 //! Discovery's metrics, under the names that Prometheus has for them, so that alerts written for it go on working.
 
+mod kinds;
+
 use std::sync::Arc;
 
 use narthex_common::job::JobName;
@@ -8,6 +10,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+pub(super) use self::kinds::{DnsMetrics, KindMetrics, RefreshMetrics};
 
 /// Counts what discovery does.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +83,7 @@ impl Metrics {
     /// A job is no longer in the config.
     pub(super) fn forget(&self, job: &JobName) {
         let config: Arc<str> = job.as_str().into();
-        for mechanism in ["file", "http"] {
+        for mechanism in ["dns", "file", "http"] {
             self.refresh_failures.remove(&RefreshLabels { mechanism, config: Arc::clone(&config) });
         }
         self.discovered_targets.remove(&DiscoveredLabels { config: Arc::clone(&config), name: "scrape" });

@@ -9,6 +9,7 @@
 
 mod directories;
 pub mod discoverer;
+mod dns;
 mod file;
 pub mod group;
 mod http;
@@ -16,8 +17,10 @@ pub mod kubernetes;
 pub mod manager;
 mod metrics;
 pub mod once;
+mod refreshing;
 pub mod refusal;
 mod relabel;
+pub mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ pub(crate) use http::without_password;
 pub use manager::DiscoveryManager;
 pub use once::discover_once;
 pub use refusal::{Refusals, check, unsupported};
+pub use settings::DiscoverySettings;
 
 use narthex_common::{
     config::Config,

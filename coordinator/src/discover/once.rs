@@ -3,21 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use narthex_common::{config::Config, semantics::PrometheusVersion};
+use narthex_common::config::Config;
 use tokio::sync::mpsc;
 
 use super::{
     Discovered,
     discoverer::{DiscoveryId, Mechanisms, Update, Updates},
     manager::relabel_all,
+    metrics::KindMetrics,
+    settings::DiscoverySettings,
     state::State,
 };
 
 /// Waits for the first answer of every discovery of a config, each for at most `timeout`, and builds all targets. What
 /// did not answer is among the [`failures`](super::JobTargets::failures) of its jobs.
-pub async fn discover_once(config: Arc<Config>, version: PrometheusVersion, timeout: Duration) -> Discovered {
-    let mut state = State::new(config, version);
-    let mechanisms = Mechanisms::new(version);
+pub async fn discover_once(config: Arc<Config>, settings: DiscoverySettings, timeout: Duration) -> Discovered {
+    let mut state = State::new(config, settings.version);
+    let mechanisms = Mechanisms::new(settings, KindMetrics::default());
     let first_answers = state.discoveries().iter().map(|(id, discovery)| {
         let discoverer = discovery.config.discoverer(&mechanisms);
         let (sender, mut updates) = mpsc::channel(1);

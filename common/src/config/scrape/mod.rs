@@ -107,6 +107,8 @@ pub enum SdConfig {
     Http(HttpSdConfig),
     /// One entry of `kubernetes_sd_configs`.
     Kubernetes(KubernetesSdConfig),
+    /// One entry of `dns_sd_configs`.
+    Dns(DnsSdConfig),
     /// One entry that Narthex does not know.
     Other(OtherSdConfig),
 }
@@ -161,6 +163,34 @@ pub struct FileSdConfig {
     pub files: Vec<PathBuf>,
     /// How often they are read again even if nothing seems to have changed.
     pub refresh_interval: PromDuration,
+}
+
+/// One entry of `dns_sd_configs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsSdConfig {
+    /// The names to look up.
+    pub names: Vec<String>,
+    /// The records to ask for.
+    pub records: DnsRecords,
+    /// The port of all targets; `SRV` records have their own.
+    pub port: u64,
+    /// How often they are looked up.
+    pub refresh_interval: PromDuration,
+}
+
+/// The kinds of records that `dns_sd_configs` may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DnsRecords {
+    /// Hosts with ports.
+    Srv,
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// Mail servers.
+    Mx,
+    /// Name servers.
+    Ns,
 }
 
 /// One entry of `http_sd_configs`.

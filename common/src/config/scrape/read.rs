@@ -44,7 +44,7 @@ fn read_job(
     version: PrometheusVersion,
 ) -> Result<ScrapeConfig, Fault> {
     let dir = BaseDir::of_file(file);
-    let discovery = discovery::read(&fields, dir, version.default_name_validation())?;
+    let discovery = discovery::read(&fields, dir, version)?;
     let http_client = HttpClientConfig::read(&fields, dir)?;
     let relabel_configs = WrittenRules::read(&fields, "relabel_configs", "target", version)?;
     let metric_relabel_configs = WrittenRules::read(&fields, "metric_relabel_configs", "metric", version)?;

@@ -1,5 +1,6 @@
 //! `static_configs` and the `*_sd_configs` of a job read and validated: one file for each kind that Narthex knows.
 
+mod dns;
 mod file;
 mod http;
 mod kubernetes;
@@ -14,19 +15,18 @@ use super::{
     },
     OtherSdConfig, SdConfig,
 };
-use crate::semantics::NameValidation;
+use crate::semantics::PrometheusVersion;
 pub use kubernetes::{
     KubernetesApi, KubernetesAttach, KubernetesNamespaces, KubernetesRole, KubernetesSdConfig, KubernetesSelector,
 };
 pub(super) use static_list::check_addresses as check_static_addresses;
 
 /// Discoveries that Prometheus has and Narthex leaves to somebody else.
-const OTHER_KINDS: [&str; 33] = [
+const OTHER_KINDS: [&str; 32] = [
     "aws_sd_configs",
     "azure_sd_configs",
     "consul_sd_configs",
     "digitalocean_sd_configs",
-    "dns_sd_configs",
     "docker_sd_configs",
     "dockerswarm_sd_configs",
     "ec2_sd_configs",
@@ -58,10 +58,10 @@ const OTHER_KINDS: [&str; 33] = [
 ];
 
 /// All discoveries of a job: static ones first, then those that Narthex knows by kind, then the others.
-pub(super) fn read(fields: &Fields<'_>, dir: BaseDir<'_>, names: NameValidation) -> Result<Vec<SdConfig>, Fault> {
+pub(super) fn read(fields: &Fields<'_>, dir: BaseDir<'_>, version: PrometheusVersion) -> Result<Vec<SdConfig>, Fault> {
     let mut discovery = Vec::new();
     for node in entries(fields, "static_configs")? {
-        discovery.push(SdConfig::Static(static_list::read(node, names)?));
+        discovery.push(SdConfig::Static(static_list::read(node, version.default_name_validation())?));
     }
     for node in entries(fields, "file_sd_configs")? {
         discovery.push(known("file_sd_configs", node, file::read(node, dir).map(SdConfig::File))?);
@@ -71,6 +71,9 @@ pub(super) fn read(fields: &Fields<'_>, dir: BaseDir<'_>, names: NameValidation)
     }
     for node in entries(fields, "kubernetes_sd_configs")? {
         discovery.push(known("kubernetes_sd_configs", node, kubernetes::read(node, dir).map(SdConfig::Kubernetes))?);
+    }
+    for node in entries(fields, "dns_sd_configs")? {
+        discovery.push(known("dns_sd_configs", node, dns::read(node, version).map(SdConfig::Dns))?);
     }
     for kind in OTHER_KINDS {
         for node in entries(fields, kind)? {

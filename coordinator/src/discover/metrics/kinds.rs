@@ -1,0 +1,90 @@
+//! The metrics of the kinds of discovery. Prometheus has summaries where histograms are here: `_sum` and `_count` are
+//! the same.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+
+/// From a file that is read to a Consul that is far away.
+const SECONDS: [f64; 10] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// What discoverers count. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct KindMetrics {
+    /// Of all kinds that ask at an interval.
+    pub(in super::super) refreshes: RefreshMetrics,
+    /// Of `dns_sd_configs`.
+    pub(in super::super) dns: DnsMetrics,
+}
+
+impl KindMetrics {
+    /// Metrics that `registry` exposes.
+    pub(in super::super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        metrics.refreshes.register(registry);
+        metrics.dns.register(registry);
+        metrics
+    }
+}
+
+/// How long refreshes take.
+#[derive(Clone, Debug)]
+pub(in super::super) struct RefreshMetrics(Family<MechanismLabels, Histogram, fn() -> Histogram>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MechanismLabels {
+    mechanism: &'static str,
+}
+
+impl Default for RefreshMetrics {
+    fn default() -> Self {
+        Self(Family::new_with_constructor(seconds))
+    }
+}
+
+impl RefreshMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "prometheus_sd_refresh_duration_seconds",
+            "How long a refresh of a discovery took",
+            self.0.clone(),
+        );
+    }
+
+    /// A refresh took so long.
+    pub(in super::super) fn observe(&self, mechanism: &'static str, took: Duration) {
+        self.0.get_or_create(&MechanismLabels { mechanism }).observe(took.as_secs_f64());
+    }
+}
+
+/// What `dns_sd_configs` count.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct DnsMetrics {
+    lookups: Counter,
+    failures: Counter,
+}
+
+impl DnsMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("prometheus_sd_dns_lookups", "Names that dns_sd looked up", self.lookups.clone());
+        registry.register(
+            "prometheus_sd_dns_lookup_failures",
+            "Names that dns_sd could not look up",
+            self.failures.clone(),
+        );
+    }
+
+    /// A name was looked up.
+    pub(in super::super) fn looked_up(&self, failed: bool) {
+        self.lookups.inc();
+        self.failures.inc_by(u64::from(failed));
+    }
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
