@@ -76,7 +76,7 @@ fn expected() -> BTreeSet<String> {
         srv(8080, "h1.example"),
         srv(8081, "h2.example"),
         json!({"__address__": "10.0.0.1:9100", "__meta_dns_name": "h1.example"}),
-        json!({"__address__": "10.0.0.1:9100", "__meta_dns_name": "alias.example."}),
+        json!({"__address__": "10.0.0.1:9101", "__meta_dns_name": "alias.example."}),
         json!({"__address__": "[2001:db8::1]:9100", "__meta_dns_name": "h1.example"}),
         json!({"__address__": "mail.example:25", "__meta_dns_name": "example", "__meta_dns_mx_record_target": "mail.example."}),
         json!({"__address__": "ns1.example:53", "__meta_dns_name": "example", "__meta_dns_ns_record_target": "ns1.example."}),
@@ -102,7 +102,8 @@ async fn every_kind_of_record_makes_the_targets_that_prometheus_makes_of_it() ->
         "scrape_configs:\n\
          - job_name: dns\n  dns_sd_configs:\n  \
          - {names: [_http._tcp.web, no.such]}\n  \
-         - {names: [h1.example, alias.example.], type: a, port: 9100}\n  \
+         - {names: [h1.example], type: a, port: 9100}\n  \
+         - {names: [alias.example.], type: A, port: 9101}\n  \
          - {names: [h1.example], type: AAAA, port: 9100}\n  \
          - {names: [example], type: MX, port: 25}\n  \
          - {names: [example], type: NS, port: 53}\n  \

@@ -42,10 +42,13 @@ async fn ask_any_server(conf: &ResolvConf, name: &str, records: RecordType) -> R
     let mut failures = Vec::new();
     for server in &conf.servers {
         let why = match ask(server, &name, records, &mut transport).await {
-            Ok(answer) => match answer.metadata.response_code {
-                ResponseCode::NoError | ResponseCode::NXDomain => return Ok(answer),
-                code => code.to_str().to_owned(),
-            },
+            Ok(answer) => {
+                let code = answer.metadata.response_code;
+                if matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
+                    return Ok(answer);
+                }
+                code.to_str().to_owned()
+            }
             Err(why) => why,
         };
         failures.push(format!("{}: {why}", server.host));
