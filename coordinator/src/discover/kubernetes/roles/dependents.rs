@@ -81,6 +81,12 @@ impl Dependents {
         keys.into_iter()
     }
 
+    /// Whether no object is known, and nothing is referred to.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.references.is_empty() && self.dependents.is_empty()
+    }
+
     fn unlink(&mut self, reference: &Reference, key: &ObjectKey) {
         let Some(keys) = self.dependents.get_mut(reference) else { return };
         if keys.remove(key) {

@@ -20,6 +20,7 @@ mod service;
 mod tests;
 
 pub use dependents::{Dependents, Reference};
+pub use narthex_common::config::scrape::KubernetesAttach as Attach;
 
 use std::sync::Arc;
 
@@ -59,22 +60,6 @@ pub struct Surroundings<'a> {
     pub attach: Attach,
     /// The other objects that are known.
     pub cluster: &'a dyn Cluster,
-}
-
-/// `attach_metadata`: what is added of the objects that an object refers to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Attach {
-    /// `node`: labels and annotations of the node a pod or an endpoint is on. For `pod`, `endpoints` and
-    /// `endpointslice`.
-    pub node: bool,
-    /// `namespace` (3.6): labels and annotations of the object's namespace. For all roles but `node`.
-    pub namespace: bool,
-    /// `deployment` (3.11): the name of a pod's Deployment.
-    pub deployment: bool,
-    /// `job` (3.11): the name of a pod's Job.
-    pub job: bool,
-    /// `cronjob` (3.11): the name of a pod's CronJob.
-    pub cron_job: bool,
 }
 
 /// The objects that others refer to, as far as they are watched.

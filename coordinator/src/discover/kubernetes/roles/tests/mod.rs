@@ -1,0 +1,5 @@
+mod cases;
+mod cluster;
+mod dependents;
+mod documented;
+mod single;
