@@ -64,8 +64,9 @@ demo() { step demo examples/demo/run.sh --check; }
 servers() {
     PROMETHEUS_2_42=$(e2e/bin/fetch-prometheus.sh stable | cut -d' ' -f2-)
     PROMETHEUS_3_5=$(e2e/bin/fetch-prometheus.sh sid | cut -d' ' -f2-)
+    VMAGENT=$(e2e/bin/fetch-prometheus.sh vmagent | cut -d' ' -f2-)
     DNSMASQ=$(e2e/bin/fetch-dnsmasq.sh)
-    export PROMETHEUS_2_42 PROMETHEUS_3_5 DNSMASQ
+    export PROMETHEUS_2_42 PROMETHEUS_3_5 VMAGENT DNSMASQ
 }
 
 e2e() {

@@ -248,17 +248,32 @@ impl Unsharded {
     /// # Errors
     /// When it does not come up.
     pub async fn start(dir: &Path, config: &Path, release: Release) -> anyhow::Result<Self> {
+        Self::start_as("unsharded", dir, config, release, &[]).await
+    }
+
+    /// Starts one that scrapes nothing and takes what others write to it, at `/api/v1/write`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_receiver(dir: &Path, release: Release) -> anyhow::Result<Self> {
+        let config = dir.join("receiver.yml");
+        std::fs::write(&config, "").with_context(|| format!("write {config:?}"))?;
+        Self::start_as("receiver", dir, &config, release, &["--web.enable-remote-write-receiver"]).await
+    }
+
+    async fn start_as(name: &str, dir: &Path, config: &Path, release: Release, flags: &[&str]) -> anyhow::Result<Self> {
         let port = free_ports(1)?;
-        let data = dir.join("unsharded");
+        let data = dir.join(name);
         let mut command = Command::new(release.binary()?);
         command
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", data.display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        let process = Process::start("prometheus", command, &dir.join("unsharded.log"))?;
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .args(flags);
+        let process = Process::start("prometheus", command, &dir.join(format!("{name}.log")))?;
         let url = format!("http://127.0.0.1:{port}");
         let ready = format!("{url}/-/ready");
-        eventually("the unsharded Prometheus is ready", Duration::from_secs(30), || async {
+        eventually(&format!("the {name} Prometheus is ready"), Duration::from_secs(30), || async {
             Ok(promql::client()?.get(&ready).send().await?.status().is_success().then_some(()))
         })
         .await

@@ -158,6 +158,14 @@ impl Release {
     }
 }
 
+/// The real vmagent, as `e2e/run.sh` names it in the environment.
+///
+/// # Errors
+/// When it does not.
+pub fn vmagent() -> anyhow::Result<PathBuf> {
+    std::env::var_os("VMAGENT").map(PathBuf::from).context("$VMAGENT is not set: run e2e/run.sh")
+}
+
 /// Where the next range of ports is looked for: below the ports that the kernel gives to clients.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 

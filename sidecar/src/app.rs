@@ -30,11 +30,11 @@ use tokio::{
 
 use crate::{
     api::{self, Api},
-    args::{PrometheusArgs, Rules, RunArgs},
+    args::{PrometheusArgs, RunArgs},
     base_config::ConfigSource,
     metrics::ShardMetrics,
     prometheus::{
-        HttpPrometheus, PrometheusAddress, PrometheusControl as _, PrometheusKind, PrometheusSeen, observe,
+        HttpPrometheus, PrometheusAddress, PrometheusControl as _, PrometheusSeen, observe,
         supervise::{Launch, Supervisor},
     },
     proxy::{self, ProxyMetrics, ProxySettings, TopMetrics},
@@ -66,10 +66,8 @@ const END_REPLACED: Duration = Duration::from_secs(300);
 pub async fn run(args: RunArgs, passed: Passed) -> anyhow::Result<()> {
     let signals = Signals::listen().context("listen to signals")?;
     let address = PrometheusAddress::parse(&args.prometheus.url)?;
-    if (args.prometheus.kind(), args.rules) == (PrometheusKind::Agent, Rules::Keep) {
-        bail!("keep rules (flag --rules=keep): a Prometheus in agent mode evaluates none");
-    }
-    let prometheus = HttpPrometheus::new(address.clone());
+    args.prometheus.check(args.rules)?;
+    let prometheus = HttpPrometheus::new(address.clone(), args.prometheus.kind());
     let starting = async {
         let version = find_version(&args.prometheus, &prometheus).await?;
         let (holdings, predecessor) = Holdings::take(&args, passed).await?;
@@ -166,7 +164,8 @@ impl Running {
         version: Option<PrometheusVersion>,
         holdings: &Holdings,
     ) -> anyhow::Result<Self> {
-        let prometheus = HttpPrometheus::new(address.clone());
+        let kind = args.prometheus.kind();
+        let prometheus = HttpPrometheus::new(address.clone(), kind);
         let proxy_listener = TcpListener::from_std(holdings.proxy.try_clone()?)?;
         let api_listener = TcpListener::from_std(holdings.api.try_clone()?)?;
         // What serves Prometheus ends after it.
@@ -184,7 +183,7 @@ impl Running {
         let setup = setup(args, &holdings.store, proxy_address, version)?;
         let output = setup.output.clone();
         // With connections of its own: they are served on its thread.
-        let (shard, routes) = Shard::start(setup, HttpPrometheus::new(address.clone()), told)?;
+        let (shard, routes) = Shard::start(setup, HttpPrometheus::new(address.clone(), kind), told)?;
 
         let (seen_sender, seen) = watch::channel(PrometheusSeen::default());
         let shard = shard.run(seen.clone()).context("start the shard's thread")?;

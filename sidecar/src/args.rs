@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::bail;
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser as _},
@@ -61,7 +62,7 @@ pub struct RenderArgs {
     /// Whether rule_files and alerting stay in the generated config.
     #[arg(long = "rules", value_enum, default_value = "drop")]
     pub rules: Rules,
-    /// What kind of Prometheus is to run it. An agent refuses remote_read, which is left out for it.
+    /// What kind of Prometheus is to run it. An agent refuses remote_read, vmagent more: that is left out for them.
     #[arg(long = "prometheus.kind", value_enum, default_value = "server")]
     pub prometheus_kind: PrometheusKind,
     /// Over how many directories target files are spread at most. Lower it where many Prometheus servers of one user share
@@ -216,11 +217,12 @@ pub struct PrometheusArgs {
     /// --enable-feature=agent (Prometheus 2), otherwise a server; to be said of an agent that --prometheus.exec does not run.
     ///
     /// An agent takes no rules, no alerting and no remote_read: the latter is left out of the generated config, as the
-    /// former are by default.
+    /// former are by default. Of vmagent, which --prometheus.exec cannot run, say vmagent: it is given what it takes of the
+    /// config, and needs -promscrape.config (the generated file) and -promscrape.fileSDCheckInterval=1s.
     #[arg(long = "prometheus.kind", value_enum)]
     kind: Option<PrometheusKind>,
     /// The Prometheus version whose rules apply, such as 2.42 or 3.5. By default the one that the binary or the running
-    /// Prometheus names, and 3.5 before it has said anything.
+    /// Prometheus names, and 3.5 before it has said anything; 3.5 for vmagent.
     #[arg(long = "prometheus.version", value_name = "VERSION")]
     pub fixed_version: Option<PrometheusVersion>,
 }
@@ -230,6 +232,25 @@ impl PrometheusArgs {
     #[must_use]
     pub fn kind(&self) -> PrometheusKind {
         self.kind.unwrap_or_else(|| PrometheusKind::of_args(&self.args))
+    }
+
+    /// Whether the kind goes with the other flags.
+    ///
+    /// # Errors
+    /// When it does not: which flags, and what to do.
+    pub fn check(&self, rules: Rules) -> anyhow::Result<()> {
+        let kind = self.kind();
+        if rules == Rules::Keep && !kind.evaluates_rules() {
+            bail!("keep rules (flag --rules=keep): {} evaluates none", kind.name());
+        }
+        if self.exec.is_some() && !PrometheusKind::RUN_BY_SIDECAR.contains(&kind) {
+            bail!(
+                "run {0} (flags --prometheus.exec and --prometheus.kind={0}): the sidecar cannot; start it yourself, on \
+                 the generated config, and leave --prometheus.exec out",
+                kind.name()
+            );
+        }
+        Ok(())
     }
 }
 
@@ -280,6 +301,23 @@ mod tests {
         assert_eq!(file(&[]), Some("prometheus.yml".into()));
         assert_eq!(file(&["--config.file=a.yml"]), Some("a.yml".into()));
         assert_eq!(file(&["--config.file="]), None);
+    }
+
+    #[test]
+    fn vmagent_is_not_run_by_the_sidecar_and_neither_it_nor_an_agent_evaluates_rules() {
+        let check = |args: &[&str]| {
+            let cli = Cli::try_parse_from([&["narthex-sidecar"], args].concat()).unwrap();
+            cli.run.prometheus.check(cli.run.rules).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&["--prometheus.kind=vmagent"]), Ok(()));
+        assert_eq!(check(&["--prometheus.exec=p", "--prometheus.arg=--agent"]), Ok(()));
+        assert_eq!(check(&["--rules=keep"]), Ok(()));
+        let refused = check(&["--prometheus.kind=vmagent", "--prometheus.exec=vmagent"]).unwrap_err();
+        assert!(refused.contains("--prometheus.exec") && refused.contains("--prometheus.kind=vmagent"), "{refused}");
+        for kind in ["agent", "vmagent"] {
+            let refused = check(&["--rules=keep", &format!("--prometheus.kind={kind}")]).unwrap_err();
+            assert!(refused.contains("--rules=keep") && refused.contains(kind), "{refused}");
+        }
     }
 
     #[test]

@@ -44,10 +44,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::prometheus::PrometheusAddress;
+    use crate::prometheus::{PrometheusAddress, PrometheusKind};
 
     async fn ask(url: &str, request: Request) -> (StatusCode, HeaderMap, Vec<u8>) {
-        let prometheus = HttpPrometheus::new(PrometheusAddress::parse(url).unwrap());
+        let prometheus = HttpPrometheus::new(PrometheusAddress::parse(url).unwrap(), PrometheusKind::Server);
         let answer = routes(prometheus).oneshot(request).await.unwrap();
         let (parts, body) = answer.into_parts();
         (parts.status, parts.headers, body.collect().await.unwrap().to_bytes().to_vec())

@@ -41,7 +41,8 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     };
     let ids = JobIds::new(config.jobs.iter().map(|job| &job.job_name));
     let layout = Layout::of(&ids, args.target_directories);
-    for (relative, text) in render::target_files(&saved.assignment, &saved.leaving, &ids, layout) {
+    for (relative, text) in render::target_files(&saved.assignment, &saved.leaving, &ids, layout, args.prometheus_kind)
+    {
         let file = settings.target_directory.join(relative);
         if let Some(directory) = file.parent() {
             create_directory(directory).with_context(|| format!("create {}", directory.display()))?;

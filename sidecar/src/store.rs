@@ -147,6 +147,7 @@ impl Store {
         self.root.join(match kind {
             PrometheusKind::Server => "data",
             PrometheusKind::Agent => "data-agent",
+            PrometheusKind::Vmagent => "data-vmagent",
         })
     }
 

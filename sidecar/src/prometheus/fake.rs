@@ -73,4 +73,8 @@ impl PrometheusControl for FakePrometheus {
     async fn own_metrics(&self) -> anyhow::Result<OwnMetrics> {
         Ok(self.get().own_metrics)
     }
+
+    async fn unsuitable_flags(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -1,4 +1,4 @@
-//! Prometheus, asked over HTTP.
+//! Prometheus, asked over HTTP. Where a vmagent must be asked otherwise is in [`vmagent`].
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{
-    ActiveTarget, OwnMetrics, PrometheusAddress, PrometheusControl, Readiness, ReloadFailed, active_targets,
-    own_metrics::OwnMetricsReader,
+    ActiveTarget, OwnMetrics, PrometheusAddress, PrometheusControl, PrometheusKind, Readiness, ReloadFailed,
+    active_targets, own_metrics::OwnMetricsReader, vmagent,
 };
 
 /// A body that goes to Prometheus.
@@ -40,6 +40,7 @@ const MAX_TARGETS: usize = 512 << 20;
 #[derive(Clone, Debug)]
 pub struct HttpPrometheus {
     address: PrometheusAddress,
+    kind: PrometheusKind,
     client: Client<HttpConnector, Body>,
 }
 
@@ -56,11 +57,11 @@ struct BuildInfoData {
 impl HttpPrometheus {
     /// The Prometheus at an address.
     #[must_use]
-    pub fn new(address: PrometheusAddress) -> Self {
+    pub fn new(address: PrometheusAddress, kind: PrometheusKind) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(ASK));
         connector.set_nodelay(true);
-        Self { address, client: Client::builder(TokioExecutor::new()).build(connector) }
+        Self { address, kind, client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
     /// Where it is.
@@ -109,6 +110,36 @@ impl HttpPrometheus {
         ensure!(answer.status().is_success(), "ask Prometheus for {path}: it answered {}", answer.status());
         Ok(answer)
     }
+
+    /// The text of a short answer.
+    pub(super) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self.get(path).await?;
+        let text = tokio::time::timeout(ASK, read(answer, MAX_METRICS)).await;
+        let text = text.with_context(|| format!("read {path}"))?.with_context(|| format!("read {path}"))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Has it read its config again, and waits for its answer.
+    pub(super) async fn post_reload(&self) -> Result<(), ReloadFailed> {
+        let unreachable = |e: anyhow::Error| ReloadFailed::Unreachable(format!("{e:#}"));
+        let answer = self.ask(Method::POST, "/-/reload", RELOAD).await.map_err(unreachable)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let text = read(answer, MAX_ERROR).await.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        Err(match (status, self.kind) {
+            (StatusCode::SERVICE_UNAVAILABLE, _) => ReloadFailed::Unreachable(text),
+            (StatusCode::FORBIDDEN, PrometheusKind::Server | PrometheusKind::Agent) => {
+                ReloadFailed::Forbidden(format!("{text} (Prometheus must be started with --web.enable-lifecycle)"))
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, PrometheusKind::Vmagent) => {
+                ReloadFailed::Forbidden(format!("{text} (vmagent must be started without -reloadAuthKey)"))
+            }
+            (_, _) => ReloadFailed::Refused(text),
+        })
+    }
 }
 
 impl PrometheusControl for HttpPrometheus {
@@ -121,29 +152,17 @@ impl PrometheusControl for HttpPrometheus {
     }
 
     async fn reload(&self) -> Result<(), ReloadFailed> {
-        let unreachable = |e: anyhow::Error| ReloadFailed::Unreachable(format!("{e:#}"));
-        let answer = self.ask(Method::POST, "/-/reload", RELOAD).await.map_err(unreachable)?;
-        let status = answer.status();
-        if status.is_success() {
-            // What it says of itself counts: some of its parts take a config that others refuse.
-            return match self.own_metrics().await {
-                Ok(OwnMetrics { config_is_good: Some(false), .. }) => Err(ReloadFailed::Refused(
-                    "it answered that it has read it, and its metric prometheus_config_last_reload_successful is 0"
-                        .into(),
-                )),
-                Ok(_) | Err(_) => Ok(()),
-            };
+        if self.kind == PrometheusKind::Vmagent {
+            return vmagent::reload(self).await;
         }
-        let text = read(answer, MAX_ERROR).await.unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            return Err(ReloadFailed::Unreachable(text));
+        self.post_reload().await?;
+        // What it says of itself counts: some of its parts take a config that others refuse.
+        match self.own_metrics().await {
+            Ok(OwnMetrics { config_is_good: Some(false), .. }) => Err(ReloadFailed::Refused(
+                "it answered that it has read it, and its metric prometheus_config_last_reload_successful is 0".into(),
+            )),
+            Ok(_) | Err(_) => Ok(()),
         }
-        Err(if status == StatusCode::FORBIDDEN {
-            ReloadFailed::Forbidden(format!("{text} (Prometheus must be started with --web.enable-lifecycle)"))
-        } else {
-            ReloadFailed::Refused(text)
-        })
     }
 
     async fn active_targets(&self, pool: &str) -> anyhow::Result<usize> {
@@ -155,9 +174,11 @@ impl PrometheusControl for HttpPrometheus {
     }
 
     async fn version(&self) -> anyhow::Result<PrometheusVersion> {
-        let answer = self.get("/api/v1/status/buildinfo").await?;
-        let text = tokio::time::timeout(ASK, read(answer, MAX_METRICS)).await.context("read Prometheus' version")??;
-        let info: BuildInfo = serde_json::from_slice(&text).context("read Prometheus' version")?;
+        if let Some(assumed) = self.kind.assumed_version() {
+            return Ok(assumed);
+        }
+        let text = self.text("/api/v1/status/buildinfo").await?;
+        let info: BuildInfo = serde_json::from_str(&text).context("read Prometheus' version")?;
         Ok(info.data.version.parse()?)
     }
 
@@ -174,6 +195,19 @@ impl PrometheusControl for HttpPrometheus {
             Ok(reader.finish())
         };
         tokio::time::timeout(ASK, reading).await.context("read Prometheus' own metrics")?
+    }
+
+    async fn unsuitable_flags(&self) -> Vec<String> {
+        match self.kind {
+            PrometheusKind::Server | PrometheusKind::Agent => Vec::new(),
+            PrometheusKind::Vmagent => match self.text("/flags").await {
+                Ok(flags) => vmagent::unsuitable_flags(&flags),
+                Err(error) => {
+                    tracing::debug!(error = %format!("{error:#}"), "the flags of vmagent are not known");
+                    Vec::new()
+                }
+            },
+        }
     }
 }
 
@@ -212,7 +246,8 @@ mod tests {
     async fn answering(at: &str, verb: &str, answer: ResponseTemplate) -> (MockServer, HttpPrometheus) {
         let server = MockServer::start().await;
         Mock::given(method(verb)).and(path(at)).respond_with(answer).mount(&server).await;
-        let prometheus = HttpPrometheus::new(PrometheusAddress::parse(&server.uri()).unwrap());
+        let address = PrometheusAddress::parse(&server.uri()).unwrap();
+        let prometheus = HttpPrometheus::new(address, PrometheusKind::Server);
         (server, prometheus)
     }
 
@@ -235,7 +270,8 @@ mod tests {
     #[tokio::test]
     async fn a_prometheus_that_is_not_there_is_unreachable_and_not_ready() {
         // Port 1 is for nobody.
-        let prometheus = HttpPrometheus::new(PrometheusAddress::parse("http://127.0.0.1:1").unwrap());
+        let address = PrometheusAddress::parse("http://127.0.0.1:1").unwrap();
+        let prometheus = HttpPrometheus::new(address, PrometheusKind::Server);
         let ReloadFailed::Unreachable(why) = prometheus.reload().await.unwrap_err() else { panic!("refused") };
         assert!(why.contains("refused"), "{why}");
         assert_eq!(prometheus.readiness().await, Readiness::Silent);

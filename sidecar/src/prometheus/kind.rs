@@ -1,6 +1,7 @@
 //! What kind of Prometheus is next door, and what follows from it.
 
 use clap::ValueEnum;
+use narthex_common::semantics::PrometheusVersion;
 
 /// A kind of Prometheus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -10,11 +11,13 @@ pub enum PrometheusKind {
     Server,
     /// One in agent mode: it scrapes and writes elsewhere, and has no data to be asked for.
     Agent,
+    /// VictoriaMetrics' vmagent, which reads the same config and writes elsewhere, too.
+    Vmagent,
 }
 
 impl PrometheusKind {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Server, Self::Agent];
+    /// The kinds that a sidecar can run.
+    pub const RUN_BY_SIDECAR: [Self; 2] = [Self::Server, Self::Agent];
 
     /// The kind that a Prometheus with these flags is: 2.32 and later have `--enable-feature=agent`, 3.0 and later
     /// `--agent`.
@@ -36,12 +39,50 @@ impl PrometheusKind {
         if is_agent { Self::Agent } else { Self::Server }
     }
 
-    /// The flag that says where its data lies. Each kind refuses the other's.
+    /// The flag that says where its data lies. Each kind refuses the others'.
     #[must_use]
     pub const fn data_flag(self) -> &'static str {
         match self {
             Self::Server => "--storage.tsdb.path",
             Self::Agent => "--storage.agent.path",
+            Self::Vmagent => "-remoteWrite.tmpDataPath",
+        }
+    }
+
+    /// Its name in a sentence.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "Prometheus",
+            Self::Agent => "a Prometheus in agent mode",
+            Self::Vmagent => "vmagent",
+        }
+    }
+
+    /// Whether it evaluates rules.
+    #[must_use]
+    pub const fn evaluates_rules(self) -> bool {
+        match self {
+            Self::Server => true,
+            Self::Agent | Self::Vmagent => false,
+        }
+    }
+
+    /// Whether a scrape pool that is removed as a whole leaves no stale markers, so that targets can leave through one.
+    #[must_use]
+    pub const fn removes_pools_without_a_trace(self) -> bool {
+        match self {
+            Self::Server | Self::Agent => true,
+            Self::Vmagent => false,
+        }
+    }
+
+    /// The version whose rules are taken for its own: vmagent has versions of its own, and does as a Prometheus 3 does.
+    #[must_use]
+    pub const fn assumed_version(self) -> Option<PrometheusVersion> {
+        match self {
+            Self::Server | Self::Agent => None,
+            Self::Vmagent => Some(PrometheusVersion::V3_5),
         }
     }
 
@@ -51,6 +92,7 @@ impl PrometheusKind {
         match self {
             Self::Server => true,
             Self::Agent => section != "remote_read",
+            Self::Vmagent => matches!(section, "global" | "scrape_configs"),
         }
     }
 }

@@ -9,6 +9,7 @@ mod kind;
 mod observe;
 mod own_metrics;
 pub mod supervise;
+mod vmagent;
 
 use std::future::Future;
 
@@ -61,6 +62,9 @@ pub trait PrometheusControl: Clone + Send + Sync + 'static {
     /// # Errors
     /// When it cannot be asked.
     fn own_metrics(&self) -> impl Future<Output = anyhow::Result<OwnMetrics>> + Send;
+
+    /// What of its flags does not suit a shard, in words; nothing where that cannot be asked.
+    fn unsuitable_flags(&self) -> impl Future<Output = Vec<String>> + Send;
 }
 
 /// Why a reload did not happen.
@@ -82,10 +86,22 @@ pub enum ReloadFailed {
 pub struct OwnMetrics {
     /// Series in memory: `prometheus_tsdb_head_series`, or `prometheus_agent_active_series`.
     pub head_series: Option<Series>,
-    /// When it last read its config with success: `prometheus_config_last_reload_success_timestamp_seconds`.
+    /// When it last read its config with success: `prometheus_config_last_reload_success_timestamp_seconds`. Of a vmagent
+    /// up to two seconds too early, and the last time that it found something new.
     pub config_loaded: Option<Timestamp>,
     /// Whether the last try to read it succeeded: `prometheus_config_last_reload_successful`.
     pub config_is_good: Option<bool>,
+    /// How often it read it again, of a vmagent.
+    pub config_reads: Option<ConfigReads>,
+}
+
+/// How often a vmagent has read its config again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConfigReads {
+    /// And found something new: `vm_promscrape_config_reloads_total`.
+    pub taken: u64,
+    /// And refused it: `vm_promscrape_config_reloads_errors_total`.
+    pub refused: u64,
 }
 
 /// What was last seen of it.

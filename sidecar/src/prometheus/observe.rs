@@ -27,6 +27,11 @@ pub async fn observe<P: PrometheusControl>(
             if now.report.ready != before.report.ready {
                 let state = if now.report.ready { "ready" } else { "not ready" };
                 tracing::info!(%url, "Prometheus is {state}");
+                if now.report.ready {
+                    for flag in prometheus.unsuitable_flags().await {
+                        tracing::warn!(%url, "{flag}");
+                    }
+                }
             }
             let pause = if now.report.ready { READY } else { NOT_READY };
             seen.send_if_modified(|seen| std::mem::replace(seen, now.clone()) != now);
@@ -62,7 +67,7 @@ async fn look<P: PrometheusControl>(
     };
     let own = prometheus.own_metrics().await.unwrap_or_else(|e| {
         tracing::warn!(error = %format!("{e:#}"), "head series as they were seen last");
-        OwnMetrics { head_series: before.report.head_series, config_loaded: None, config_is_good: None }
+        OwnMetrics { head_series: before.report.head_series, ..OwnMetrics::default() }
     });
     let report = PrometheusReport {
         url: url.to_owned(),

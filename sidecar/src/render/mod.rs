@@ -8,9 +8,10 @@
 pub mod job;
 pub mod layout;
 pub mod targets;
+mod vmagent;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     path::{Path, PathBuf},
 };
@@ -80,7 +81,11 @@ pub fn config(config: &Config, ids: &JobIds, pools: &LeavingPools, settings: &Re
         }
         jobs.extend(leaving.into_iter().map(|(_, job)| job));
     }
-    format!("# Written by narthex-sidecar from {}. Changes are lost.\n{}", one_line(&config.path), tree.to_yaml())
+    let text = match settings.kind {
+        PrometheusKind::Server | PrometheusKind::Agent => tree.to_yaml(),
+        PrometheusKind::Vmagent => vmagent::config(tree, config),
+    };
+    format!("# Written by narthex-sidecar from {}. Changes are lost.\n{text}", one_line(&config.path))
 }
 
 /// The jobs, as the user wrote them, that have a leaving pool: once for each.
@@ -104,8 +109,26 @@ pub fn target_files(
     leaving: &Leaving,
     ids: &JobIds,
     layout: Layout,
+    kind: PrometheusKind,
 ) -> BTreeMap<PathBuf, String> {
-    targets::files(assignment, leaving, ids, layout)
+    targets::files(assignment, leaving, ids, layout, kind)
+}
+
+/// The fields of a config, by where they stand, that are not in the generated config because this kind of Prometheus
+/// refuses them, though the user may count on them.
+#[must_use]
+pub fn left_out(config: &Config, kind: PrometheusKind) -> BTreeSet<String> {
+    let tree = config.resolved();
+    let mut left_out = BTreeSet::new();
+    for section in ["remote_write", "remote_read"] {
+        if !kind.takes(section) && tree.get(section).is_some() {
+            left_out.insert(section.to_owned());
+        }
+    }
+    if kind == PrometheusKind::Vmagent {
+        left_out.extend(vmagent::left_out(&tree));
+    }
+    left_out
 }
 
 fn one_line(path: &Path) -> String {

@@ -4,17 +4,19 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use narthex_common::{
     assignment::{AssignedTarget, Assignment},
-    labels::{ADDRESS, PARAM_PREFIX, SCHEME},
+    labels::{ADDRESS, METRICS_PATH, PARAM_PREFIX, SCHEME},
 };
 use serde::Serialize;
 
 use super::{
     job::{FINAL_LABEL_PREFIX, JOB_ID_LABEL},
     layout::Layout,
+    vmagent,
 };
 use crate::{
     job_ids::JobIds,
     leaving::{Leaver, Leaving},
+    prometheus::PrometheusKind,
     scheme_twins::{SCHEME_PARAM, https_twins},
 };
 
@@ -34,29 +36,37 @@ pub(super) fn files(
     leaving: &Leaving,
     ids: &JobIds,
     layout: Layout,
+    kind: PrometheusKind,
 ) -> BTreeMap<PathBuf, String> {
     let all = leaving.beside(assignment);
     let (twins, away) = (https_twins(&all), leaving.away());
     let mut groups: BTreeMap<&str, Vec<Group<'_>>> = ids.iter().map(|(_, id)| (id, Vec::new())).collect();
     for (id, assigned) in &all.targets {
         let Some(job) = ids.id(&assigned.target.job).filter(|_| !away.contains(id)) else { continue };
-        let group = group(assigned, job, layout.is_shared(), twins.contains(id));
+        let group = group(assigned, job, layout.is_shared(), twins.contains(id), kind);
         groups.entry(job).or_default().push(group);
     }
-    let mut files: BTreeMap<_, _> = groups.into_iter().map(|(job, groups)| (layout.file(job), text(&groups))).collect();
+    let mut files: BTreeMap<_, _> =
+        groups.into_iter().map(|(job, groups)| (layout.file(job), text(&groups, kind))).collect();
     for (number, generation) in leaving.generations() {
         let group = |leaver: &Leaver| {
             let assigned = all.targets.get(&leaver.assigned.target.id)?;
             let job = ids.id(&assigned.target.job)?;
-            Some(group(assigned, job, true, twins.contains(&assigned.target.id)))
+            Some(group(assigned, job, true, twins.contains(&assigned.target.id), kind))
         };
         let groups: Vec<_> = generation.in_pool().filter_map(group).collect();
-        files.insert(Layout::leaving_file(*number), text(&groups));
+        files.insert(Layout::leaving_file(*number), text(&groups, kind));
     }
     files
 }
 
-fn group<'a>(assigned: &'a AssignedTarget, job: &'a str, is_directory_shared: bool, is_https_twin: bool) -> Group<'a> {
+fn group<'a>(
+    assigned: &'a AssignedTarget,
+    job: &'a str,
+    is_directory_shared: bool,
+    is_https_twin: bool,
+    kind: PrometheusKind,
+) -> Group<'a> {
     let final_label = |name: &str| format!("{FINAL_LABEL_PREFIX}{name}");
     let target = &assigned.target;
     let mut labels: BTreeMap<String, &str> =
@@ -64,6 +74,9 @@ fn group<'a>(assigned: &'a AssignedTarget, job: &'a str, is_directory_shared: bo
     // With https Prometheus would ask the proxy for a tunnel, through which the proxy could not see: the true scheme
     // is the proxy's to apply.
     labels.insert(final_label(SCHEME), "http");
+    if kind == PrometheusKind::Vmagent {
+        labels.insert(final_label(METRICS_PATH), vmagent::metrics_path(assigned));
+    }
     if is_https_twin {
         labels.insert(final_label(&format!("{PARAM_PREFIX}{SCHEME_PARAM}")), "https");
     }
@@ -73,7 +86,14 @@ fn group<'a>(assigned: &'a AssignedTarget, job: &'a str, is_directory_shared: bo
     Group { targets: [target.labels.get(ADDRESS).unwrap_or_default()], labels }
 }
 
-fn text(groups: &[Group<'_>]) -> String {
-    let lines: Vec<String> = groups.iter().filter_map(|group| serde_json::to_string(group).ok()).collect();
+fn text(groups: &[Group<'_>], kind: PrometheusKind) -> String {
+    let line = |group: &Group<'_>| {
+        let json = serde_json::to_string(group).ok()?;
+        Some(match kind {
+            PrometheusKind::Server | PrometheusKind::Agent => json,
+            PrometheusKind::Vmagent => vmagent::group(&json),
+        })
+    };
+    let lines: Vec<String> = groups.iter().filter_map(line).collect();
     if lines.is_empty() { EMPTY.to_owned() } else { format!("[\n{}\n]\n", lines.join(",\n")) }
 }

@@ -8,6 +8,7 @@ use rstest::rstest;
 use super::{layout::DEFAULT_DIRECTORIES, *};
 
 mod leaving;
+mod vmagent;
 
 use crate::testing::{assignment, config as load, ids, target};
 
@@ -130,7 +131,13 @@ fn targets_carry_their_final_labels_and_nothing_else() {
         target("split off", "http://c:80/metrics", &[]),
         target("a job that is gone", "http://d:80/metrics", &[]),
     ];
-    let files = target_files(&assignment(&config, targets), &Leaving::default(), &ids(&config), layout(&config));
+    let files = target_files(
+        &assignment(&config, targets),
+        &Leaving::default(),
+        &ids(&config),
+        layout(&config),
+        PrometheusKind::Server,
+    );
     let mut text = String::new();
     for (path, contents) in &files {
         writeln!(text, "{}\n{contents}", path.display()).unwrap();
@@ -142,7 +149,13 @@ fn targets_carry_their_final_labels_and_nothing_else() {
 fn a_label_that_a_target_has_lost_stays_lost() {
     let config = awkward();
     let lost = target("node", "http://a:9100/", &[("job", ""), ("__metrics_path__", "")]);
-    let files = target_files(&assignment(&config, [lost]), &Leaving::default(), &ids(&config), layout(&config));
+    let files = target_files(
+        &assignment(&config, [lost]),
+        &Leaving::default(),
+        &ids(&config),
+        layout(&config),
+        PrometheusKind::Server,
+    );
     let text = files.values().find(|text| text.contains("a:9100")).unwrap();
     assert!(!text.contains("__meta_kv_job"), "{text}");
     assert!(!text.contains("__meta_kv___metrics_path__"), "{text}");
@@ -152,7 +165,13 @@ fn a_label_that_a_target_has_lost_stays_lost() {
 fn a_target_that_differs_from_another_in_its_scheme_alone_is_told_apart() {
     let config = awkward();
     let twins = [target("node", "http://a:1/m", &[]), target("node", "https://a:1/m", &[])];
-    let files = target_files(&assignment(&config, twins), &Leaving::default(), &ids(&config), layout(&config));
+    let files = target_files(
+        &assignment(&config, twins),
+        &Leaving::default(),
+        &ids(&config),
+        layout(&config),
+        PrometheusKind::Server,
+    );
     let text: String = files.into_values().collect();
     assert_eq!(text.matches(r#""__meta_kv___param_narthex_scheme":"https""#).count(), 1, "{text}");
     assert_eq!(text.matches(r#""__meta_kv___scheme__":"http""#).count(), 2, "{text}");
@@ -161,7 +180,13 @@ fn a_target_that_differs_from_another_in_its_scheme_alone_is_told_apart() {
 #[test]
 fn a_job_without_targets_has_an_empty_file() {
     let config = awkward();
-    let files = target_files(&Assignment::default(), &Leaving::default(), &ids(&config), layout(&config));
+    let files = target_files(
+        &Assignment::default(),
+        &Leaving::default(),
+        &ids(&config),
+        layout(&config),
+        PrometheusKind::Server,
+    );
     assert_eq!(files.into_values().collect::<Vec<_>>(), ["[\n{\"targets\":[]}\n]\n"; 2]);
 }
 
@@ -170,7 +195,13 @@ fn a_job_without_targets_has_an_empty_file() {
 #[case::many(33, 1)]
 fn jobs_share_directories_only_when_they_are_many(#[case] jobs: usize, #[case] at_least: usize) {
     let config = many_jobs(jobs);
-    let files = target_files(&Assignment::default(), &Leaving::default(), &ids(&config), layout(&config));
+    let files = target_files(
+        &Assignment::default(),
+        &Leaving::default(),
+        &ids(&config),
+        layout(&config),
+        PrometheusKind::Server,
+    );
     let directories: std::collections::BTreeSet<_> = files.keys().map(|file| file.parent().unwrap()).collect();
     assert!((at_least..=32).contains(&directories.len()), "{directories:?}");
     assert_eq!(files.len(), jobs);
@@ -214,7 +245,13 @@ fn promtool_accepts_what_is_generated() {
         let ids = ids(&config);
         let jobs: Vec<_> = config.jobs.iter().map(|job| job.job_name.to_string()).collect();
         let targets = jobs.iter().map(|job| target(job, "https://a:9100/metrics", &[("zone", "1.10")]));
-        for (file, text) in target_files(&assignment(&config, targets), &Leaving::default(), &ids, layout(&config)) {
+        for (file, text) in target_files(
+            &assignment(&config, targets),
+            &Leaving::default(),
+            &ids,
+            layout(&config),
+            PrometheusKind::Server,
+        ) {
             let path = settings.target_directory.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();

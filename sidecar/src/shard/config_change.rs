@@ -164,9 +164,10 @@ impl<P: PrometheusControl> Shard<P> {
     }
 
     fn tell_what_is_left_out(&self) {
-        let section = "remote_read";
-        if !self.setup.kind.takes(section) && self.config.resolved().get(section).is_some() {
-            tracing::warn!(section, "left out of the generated config: a Prometheus in agent mode refuses it");
+        let left_out = render::left_out(&self.config, self.setup.kind);
+        if !left_out.is_empty() {
+            let fields = left_out.into_iter().collect::<Vec<_>>().join(", ");
+            tracing::warn!(%fields, "left out of the generated config: {} refuses them", self.setup.kind.name());
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Prometheus is asked and told beside everything else: an assignment never waits for it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use narthex_common::time::Timestamp;
 use narthex_runtime::clock;
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::{Shard, config_change::modified};
 use crate::{
-    assignment,
+    assignment::{self, Saved},
     leaving::{GenerationId, Leaver},
     prometheus::{PrometheusControl, ReloadFailed},
     render::{self, LeavingPools as Pools, job::pool_name},
@@ -201,8 +201,12 @@ impl<P: PrometheusControl> Shard<P> {
         render::config(&self.config, &self.ids, &self.leaving.written, &self.render_settings())
     }
 
-    pub(super) fn target_files(&self) -> std::collections::BTreeMap<PathBuf, String> {
-        render::target_files(&self.saved.assignment, &self.saved.leaving, &self.ids, self.layout())
+    pub(super) fn target_files(&self) -> BTreeMap<PathBuf, String> {
+        self.target_files_of(&self.saved)
+    }
+
+    pub(super) fn target_files_of(&self, saved: &Saved) -> BTreeMap<PathBuf, String> {
+        render::target_files(&saved.assignment, &saved.leaving, &self.ids, self.layout(), self.setup.kind)
     }
 
     /// Waits for what Prometheus is being asked or told.

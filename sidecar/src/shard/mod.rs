@@ -211,7 +211,7 @@ impl<P: PrometheusControl> Shard<P> {
         if let Some(error) = &start.error {
             tracing::error!(%error, "the config cannot be used; going on with the last one that worked");
         }
-        let (saved, is_lost) = match assignment::load(&setup.assignment)
+        let (mut saved, is_lost) = match assignment::load(&setup.assignment)
             .with_context(|| format!("read the assignment {}", setup.assignment.display()))?
         {
             Found::Saved(saved) => (saved, false),
@@ -225,6 +225,10 @@ impl<P: PrometheusControl> Shard<P> {
                 (Saved::default(), true)
             }
         };
+        if !setup.kind.removes_pools_without_a_trace() {
+            // Of a time when another kind of Prometheus was next door.
+            saved.leaving = Leaving::default();
+        }
         let ids = JobIds::new(start.config.jobs.iter().map(|job| &job.job_name));
         let routes = Routes::new(
             &start.config,

@@ -13,7 +13,6 @@ use crate::{
     assignment::{self, Saved},
     leaving,
     prometheus::PrometheusControl,
-    render,
 };
 
 /// Why an assignment was refused.
@@ -54,11 +53,16 @@ impl<P: PrometheusControl> Shard<P> {
         let idle_since = next.targets.is_empty().then(|| self.saved.idle_since.unwrap_or(now));
         let mut leaving = self.saved.leaving.clone();
         let before = &self.saved.assignment;
-        leaving.follow(&leaving::Update { before, after: &next, handed_over: &handed_over, now });
+        let mut left_plainly = 0;
+        if self.setup.kind.removes_pools_without_a_trace() {
+            leaving.follow(&leaving::Update { before, after: &next, handed_over: &handed_over, now });
+        } else {
+            let is_gone = |id: &&_| before.targets.contains_key(*id) && !next.targets.contains_key(*id);
+            left_plainly = handed_over.iter().filter(is_gone).count();
+        }
         let next = Saved { assignment: next, idle_since, leaving };
 
-        let files = render::target_files(&next.assignment, &next.leaving, &self.ids, self.layout());
-        let staged = self.setup.target_files.stage(&files).map_err(PutRefused::NotKept)?;
+        let staged = self.setup.target_files.stage(&self.target_files_of(&next)).map_err(PutRefused::NotKept)?;
         assignment::save(&self.setup.assignment, &next).map_err(PutRefused::NotKept)?;
         let changed = staged.len();
         let before = std::mem::replace(&mut self.saved, next);
@@ -70,6 +74,7 @@ impl<P: PrometheusControl> Shard<P> {
             return Err(PutRefused::NotKept(error));
         }
         self.is_lost = false;
+        self.told.metrics.left_plainly(left_plainly);
         self.tell();
         tracing::info!(
             revision = self.saved.assignment.revision.0,

@@ -21,6 +21,7 @@ const CONFIG: &str = "scrape_configs:\n- {job_name: node, static_configs: [{targ
 struct Fixture {
     root: tempfile::TempDir,
     prometheus: FakePrometheus,
+    kind: PrometheusKind,
 }
 
 struct Running {
@@ -38,7 +39,7 @@ impl Fixture {
         for directory in ["targets", "staging"] {
             create_directory(&root.path().join(directory)).unwrap();
         }
-        Self { root, prometheus: FakePrometheus::default() }
+        Self { root, prometheus: FakePrometheus::default(), kind: PrometheusKind::Server }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -59,7 +60,7 @@ impl Fixture {
             proxy_address: "127.0.0.1:8008".to_owned(),
             token: Secret::new("t"),
             rules: Rules::Drop,
-            kind: crate::prometheus::PrometheusKind::Server,
+            kind: self.kind,
             fixed_version: None,
             version: Some(PrometheusVersion::V2_42),
         };

@@ -82,7 +82,7 @@ impl Supervisor {
         command.extend(mark(launch.kind));
         command.push(format!("--web.listen-address={listen}"));
         command.push("--web.enable-lifecycle".to_owned());
-        let marks = PrometheusKind::ALL.map(mark).into();
+        let marks = PrometheusKind::RUN_BY_SIDECAR.map(mark).into();
         command.extend(launch.args);
         let (pid_file, log) = (PidFile(store.prometheus_pid()), Log(store.prometheus_log()));
         Self { command, marks, listen, pid_file, log, starts, refusals }

@@ -69,9 +69,9 @@ fn a_target_is_written_alike_in_its_jobs_file_and_in_the_pools() {
         let (stays, leaves) = (target(&name, "http://a:1/m", &[]), target(&name, "https://a:1/m", &[("zone", "1.10")]));
         let (ids, layout) = (ids(&config), layout(&config));
         let both = assignment(&config, [stays.clone(), leaves.clone()]);
-        let before = target_files(&both, &Leaving::default(), &ids, layout);
+        let before = target_files(&both, &Leaving::default(), &ids, layout, PrometheusKind::Server);
         let (after, leaving) = leaving(&config, &[stays], &[leaves]);
-        let files = target_files(&after, &leaving, &ids, layout);
+        let files = target_files(&after, &leaving, &ids, layout, PrometheusKind::Server);
 
         let id = ids.id(&config.jobs[0].job_name).unwrap();
         let lines = |files: &BTreeMap<PathBuf, String>, file: &Path| {

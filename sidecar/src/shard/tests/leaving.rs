@@ -182,3 +182,26 @@ async fn a_new_config_keeps_the_pools_of_its_jobs_and_one_that_is_refused_change
     let generated = fixture.generated();
     assert!(!generated.contains("node") && generated.contains("other~leaving-1"), "{generated}");
 }
+
+#[tokio::test]
+async fn beside_a_vmagent_whose_pools_are_not_removed_without_a_trace_none_is_opened() {
+    let mut fixture = Fixture::new();
+    let mut running = fixture.start();
+    running.put(Some(0), 1, vec![a(), b()]).unwrap();
+    running.begin_to_move(2, &b());
+    running.go_on().await;
+    assert_eq!(fixture.leaving_files().len(), 1);
+    drop(running);
+
+    // What was on its way when a Prometheus was there stays where it is.
+    fixture.kind = PrometheusKind::Vmagent;
+    let mut running = fixture.start();
+    let reloaded = fixture.reloaded();
+    assert!(!fixture.generated().contains("~leaving-"));
+    running.begin_to_move(3, &a());
+    running.hand_over(4, &a());
+    running.go_on().await;
+    assert!(!fixture.own_file(&running).contains("a:1") && fixture.own_file(&running).contains("b:1"));
+    assert!(!fixture.generated().contains("~leaving-"));
+    assert_eq!((fixture.reloaded(), running.left()), (reloaded, (0, 1)));
+}
