@@ -283,6 +283,7 @@ fn the_resolved_config_means_the_same_anywhere() {
             | SdConfig::File(_)
             | SdConfig::Http(_)
             | SdConfig::Dns(_)
+            | SdConfig::Consul(_)
             | SdConfig::Kubernetes(_) => sd,
         };
         jobs.into_iter().map(|(name, http, sd)| (name, http, sd.into_iter().map(no_line).collect::<Vec<_>>())).collect()

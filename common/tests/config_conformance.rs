@@ -246,7 +246,12 @@ fn check_job(job: &ScrapeConfig, expected: &serde_json::Map<String, Value>, dir:
 fn static_targets(job: &ScrapeConfig) -> Vec<String> {
     let groups = job.discovery.iter().filter_map(|sd| match sd {
         SdConfig::Static(group) => Some(group.targets.clone()),
-        SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Dns(_) | SdConfig::Kubernetes(_) | SdConfig::Other(_) => None,
+        SdConfig::File(_)
+        | SdConfig::Http(_)
+        | SdConfig::Dns(_)
+        | SdConfig::Consul(_)
+        | SdConfig::Kubernetes(_)
+        | SdConfig::Other(_) => None,
     });
     groups.flatten().collect()
 }

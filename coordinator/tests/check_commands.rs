@@ -48,7 +48,7 @@ fn a_good_config_is_said_to_be_good() {
 #[case::of_a_kind_of_discovery(
     "scrape_configs:\n- job_name: k8s\n  kubernetes_sd_configs:\n  - role: pod\n",
     "narthex-coordinator: prometheus.yml:4: job \"k8s\": kubernetes_sd_configs is not supported yet; Narthex discovers \
-     static_configs, file_sd_configs, http_sd_configs and dns_sd_configs\n"
+     static_configs, file_sd_configs, http_sd_configs, dns_sd_configs and consul_sd_configs\n"
 )]
 #[case::of_a_missing_file(
     "scrape_configs:\n- job_name: a\n  authorization: {credentials_file: token}\n",
@@ -73,7 +73,7 @@ fn an_error_is_told_with_file_line_and_job(#[case] yaml: &str, #[case] error: &s
 #[test]
 fn all_that_is_not_supported_is_told_at_once() {
     let folder = folder_with(
-        "scrape_configs:\n- job_name: a\n  nerve_sd_configs: [{}]\n- job_name: b\n  consul_sd_configs: [{server: x}]\n",
+        "scrape_configs:\n- job_name: a\n  nerve_sd_configs: [{}]\n- job_name: b\n  uyuni_sd_configs: [{}]\n",
     );
     let checked = check(folder.path(), "config", &[]);
     assert_eq!(checked.stderr.lines().count(), 2, "{}", checked.stderr);

@@ -51,7 +51,11 @@ pub(super) fn check(config: &Config, files: &dyn Files, version: PrometheusVersi
                     findings.errors.extend(first_impossible(&builder, &group).map(|why| complaint(job, why)));
                 }
                 SdConfig::File(sd) => check_target_files(job, sd, &builder, (files, version), &mut findings),
-                SdConfig::Http(_) | SdConfig::Dns(_) | SdConfig::Kubernetes(_) | SdConfig::Other(_) => {}
+                SdConfig::Http(_)
+                | SdConfig::Dns(_)
+                | SdConfig::Consul(_)
+                | SdConfig::Kubernetes(_)
+                | SdConfig::Other(_) => {}
             }
         }
     }

@@ -6,13 +6,14 @@ use futures_util::future::BoxFuture;
 use narthex_common::{
     config::{
         ScrapeConfig, SdConfig,
-        scrape::{DnsSdConfig, FileSdConfig, HttpSdConfig},
+        scrape::{ConsulSdConfig, DnsSdConfig, FileSdConfig, HttpSdConfig},
     },
     semantics::NameValidation,
 };
 use tokio::sync::mpsc;
 
 use super::{
+    consul::{self, ConsulDiscoverer},
     directories::Directories,
     dns::{self, DnsDiscoverer},
     file::FileDiscoverer,
@@ -93,6 +94,8 @@ pub(super) enum DiscoveryConfig {
     Http(Box<HttpSdConfig>),
     /// `dns_sd_configs`
     Dns(DnsSdConfig),
+    /// `consul_sd_configs`
+    Consul(Box<ConsulSdConfig>),
 }
 
 impl DiscoveryConfig {
@@ -102,6 +105,7 @@ impl DiscoveryConfig {
             SdConfig::File(file) => Some(Self::File(file.clone())),
             SdConfig::Http(http) => Some(Self::Http(Box::new(HttpSdConfig::clone(http)))),
             SdConfig::Dns(dns) => Some(Self::Dns(dns.clone())),
+            SdConfig::Consul(consul) => Some(Self::Consul(Box::new(ConsulSdConfig::clone(consul)))),
             SdConfig::Static(_) | SdConfig::Kubernetes(_) | SdConfig::Other(_) => None,
         })
     }
@@ -112,6 +116,7 @@ impl DiscoveryConfig {
             Self::File(_) => "file",
             Self::Http(_) => "http",
             Self::Dns(_) => "dns",
+            Self::Consul(_) => "consul",
         }
     }
 
@@ -122,6 +127,7 @@ impl DiscoveryConfig {
             Self::File(_) => "file_sd_configs".to_owned(),
             Self::Http(http) => format!("http_sd_configs {}", super::http::without_password(http.url.expose())),
             Self::Dns(dns) => dns::describe(dns),
+            Self::Consul(consul) => consul::describe(consul),
         }
     }
 
@@ -137,6 +143,9 @@ impl DiscoveryConfig {
                 metrics.dns.clone(),
                 metrics.refreshes.clone(),
             )),
+            Self::Consul(consul) => {
+                Box::new(ConsulDiscoverer::new(ConsulSdConfig::clone(consul), metrics.consul.clone()))
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ const REFRESH_INTERVAL_HEADER: &str = "X-Prometheus-Refresh-Interval-Seconds";
 
 /// The largest answer that is read: a million targets with a few labels each take about half of it. Without a limit
 /// an endless answer would take all memory within one refresh interval.
-const MAX_ANSWER: usize = 512 << 20;
+pub(super) const MAX_ANSWER: usize = 512 << 20;
 
 /// Asks one `http_sd_configs` entry.
 pub(super) struct HttpDiscoverer {

@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub(super) use self::kinds::{DnsMetrics, KindMetrics, RefreshMetrics};
+pub(super) use self::kinds::{ConsulCall, ConsulMetrics, DnsMetrics, KindMetrics, RefreshMetrics};
 
 /// Counts what discovery does.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +83,7 @@ impl Metrics {
     /// A job is no longer in the config.
     pub(super) fn forget(&self, job: &JobName) {
         let config: Arc<str> = job.as_str().into();
-        for mechanism in ["dns", "file", "http"] {
+        for mechanism in ["consul", "dns", "file", "http"] {
             self.refresh_failures.remove(&RefreshLabels { mechanism, config: Arc::clone(&config) });
         }
         self.discovered_targets.remove(&DiscoveredLabels { config: Arc::clone(&config), name: "scrape" });

@@ -7,6 +7,7 @@
 //! Not done here: `target_limit`. Prometheus fails every scrape of a job that has more active targets than its limit;
 //! Narthex assigns and scrapes them.
 
+mod consul;
 mod directories;
 pub mod discoverer;
 mod dns;

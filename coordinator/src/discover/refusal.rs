@@ -35,7 +35,7 @@ fn unsupported_in(job: &ScrapeConfig) -> Vec<ConfigError> {
     let mut refusals = Vec::new();
     for sd in &job.discovery {
         match sd {
-            SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Dns(_) => {}
+            SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Dns(_) | SdConfig::Consul(_) => {}
             SdConfig::Kubernetes(_) => {
                 let kind = "kubernetes_sd_configs";
                 let line = job.node.get(kind).and_then(|blocks| blocks.items().first()).map_or(job.line, |b| b.line);
@@ -54,7 +54,7 @@ fn unsupported_in(job: &ScrapeConfig) -> Vec<ConfigError> {
 }
 
 fn not_yet(job: &ScrapeConfig, line: usize, what: &str) -> ConfigError {
-    let known = "static_configs, file_sd_configs, http_sd_configs and dns_sd_configs";
+    let known = "static_configs, file_sd_configs, http_sd_configs, dns_sd_configs and consul_sd_configs";
     refusal(job, line, format!("{what}; Narthex discovers {known}"))
 }
 

@@ -203,7 +203,12 @@ impl State {
 fn statics(job: &ScrapeConfig, before: &[Arc<TargetGroup>]) -> Vec<Arc<TargetGroup>> {
     let lists = job.discovery.iter().filter_map(|sd| match sd {
         SdConfig::Static(list) => Some(list),
-        SdConfig::File(_) | SdConfig::Http(_) | SdConfig::Dns(_) | SdConfig::Kubernetes(_) | SdConfig::Other(_) => None,
+        SdConfig::File(_)
+        | SdConfig::Http(_)
+        | SdConfig::Dns(_)
+        | SdConfig::Consul(_)
+        | SdConfig::Kubernetes(_)
+        | SdConfig::Other(_) => None,
     });
     let group = |(index, list): (usize, &narthex_common::config::scrape::StaticConfig)| {
         let group = TargetGroup::of_addresses(index.to_string(), list.labels.clone(), &list.targets);

@@ -109,6 +109,8 @@ pub enum SdConfig {
     Kubernetes(KubernetesSdConfig),
     /// One entry of `dns_sd_configs`.
     Dns(DnsSdConfig),
+    /// One entry of `consul_sd_configs`.
+    Consul(ConsulSdConfig),
     /// One entry that Narthex does not know.
     Other(OtherSdConfig),
 }
@@ -163,6 +165,43 @@ pub struct FileSdConfig {
     pub files: Vec<PathBuf>,
     /// How often they are read again even if nothing seems to have changed.
     pub refresh_interval: PromDuration,
+}
+
+/// One entry of `consul_sd_configs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsulSdConfig {
+    /// Host and port of the Consul agent or server.
+    pub server: String,
+    /// What goes before the paths of its API: empty, or with a `/` at its beginning.
+    pub path_prefix: String,
+    /// `http` or `https`.
+    pub scheme: String,
+    /// The ACL token; empty when there is none.
+    pub token: super::http_client::Secret,
+    /// The datacenter to ask about; empty for that of the agent.
+    pub datacenter: String,
+    /// The namespace (Consul Enterprise) to ask about; empty for the token's.
+    pub namespace: String,
+    /// The admin partition (Consul Enterprise) to ask about; empty for the agent's.
+    pub partition: String,
+    /// What stands around and between the tags in `__meta_consul_tags`.
+    pub tag_separator: String,
+    /// Whether any server may answer, with what it knows.
+    pub allow_stale: bool,
+    /// How often each question is asked at most.
+    pub refresh_interval: PromDuration,
+    /// The services to discover; empty for all.
+    pub services: Vec<String>,
+    /// The tags that an instance must have, all of them.
+    pub tags: Vec<String>,
+    /// The metadata that a node must have.
+    pub node_meta: BTreeMap<String, String>,
+    /// Consul's filter for the list of services; empty for none.
+    pub filter: String,
+    /// Consul's filter for the instances of a service; empty for none.
+    pub health_filter: String,
+    /// The HTTP client settings; deprecated `username` and `password` are in it.
+    pub http_client: HttpClientConfig,
 }
 
 /// One entry of `dns_sd_configs`.

@@ -19,6 +19,8 @@ pub(in super::super) struct KindMetrics {
     pub(in super::super) refreshes: RefreshMetrics,
     /// Of `dns_sd_configs`.
     pub(in super::super) dns: DnsMetrics,
+    /// Of `consul_sd_configs`.
+    pub(in super::super) consul: ConsulMetrics,
 }
 
 impl KindMetrics {
@@ -27,6 +29,7 @@ impl KindMetrics {
         let metrics = Self::default();
         metrics.refreshes.register(registry);
         metrics.dns.register(registry);
+        metrics.consul.register(registry);
         metrics
     }
 }
@@ -82,6 +85,63 @@ impl DnsMetrics {
     pub(in super::super) fn looked_up(&self, failed: bool) {
         self.lookups.inc();
         self.failures.inc_by(u64::from(failed));
+    }
+}
+
+/// What `consul_sd_configs` ask and may have to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum ConsulCall {
+    /// The list of services.
+    Services,
+    /// The instances of one.
+    Service,
+}
+
+/// What `consul_sd_configs` count.
+#[derive(Clone, Debug)]
+pub(in super::super) struct ConsulMetrics {
+    failures: Counter,
+    durations: Family<CallLabels, Histogram, fn() -> Histogram>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    endpoint: &'static str,
+    call: &'static str,
+}
+
+impl Default for ConsulMetrics {
+    fn default() -> Self {
+        Self { failures: Counter::default(), durations: Family::new_with_constructor(seconds) }
+    }
+}
+
+impl ConsulMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "prometheus_sd_consul_rpc_failures",
+            "Questions that Consul did not answer",
+            self.failures.clone(),
+        );
+        registry.register(
+            "prometheus_sd_consul_rpc_duration_seconds",
+            "How long Consul took to answer, waiting for changes included",
+            self.durations.clone(),
+        );
+    }
+
+    /// A question was not answered.
+    pub(in super::super) fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// An answer took so long.
+    pub(in super::super) fn observe(&self, call: ConsulCall, took: Duration) {
+        let call = match call {
+            ConsulCall::Services => "services",
+            ConsulCall::Service => "service",
+        };
+        self.durations.get_or_create(&CallLabels { endpoint: "catalog", call }).observe(took.as_secs_f64());
     }
 }
 

@@ -1,5 +1,6 @@
 //! `static_configs` and the `*_sd_configs` of a job read and validated: one file for each kind that Narthex knows.
 
+mod consul;
 mod dns;
 mod file;
 mod http;
@@ -22,10 +23,9 @@ pub use kubernetes::{
 pub(super) use static_list::check_addresses as check_static_addresses;
 
 /// Discoveries that Prometheus has and Narthex leaves to somebody else.
-const OTHER_KINDS: [&str; 32] = [
+const OTHER_KINDS: [&str; 31] = [
     "aws_sd_configs",
     "azure_sd_configs",
-    "consul_sd_configs",
     "digitalocean_sd_configs",
     "docker_sd_configs",
     "dockerswarm_sd_configs",
@@ -74,6 +74,9 @@ pub(super) fn read(fields: &Fields<'_>, dir: BaseDir<'_>, version: PrometheusVer
     }
     for node in entries(fields, "dns_sd_configs")? {
         discovery.push(known("dns_sd_configs", node, dns::read(node, version).map(SdConfig::Dns))?);
+    }
+    for node in entries(fields, "consul_sd_configs")? {
+        discovery.push(known("consul_sd_configs", node, consul::read(node, dir).map(SdConfig::Consul))?);
     }
     for kind in OTHER_KINDS {
         for node in entries(fields, kind)? {
