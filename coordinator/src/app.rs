@@ -95,7 +95,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let web = Web::start(&args.web, &mut registry, shutdown.clone())?;
     web.warn_unless_protected(listener.local_addr()?, ANYBODY_CAN);
     let metrics = RoundMetrics::register(&mut registry);
-    let settings = args.discovery.settings(version);
+    let mut settings = args.discovery.settings(version);
+    if args.config_file.is_relative() {
+        settings.working_dir = Some(std::env::current_dir().context("find the working directory")?);
+    }
     let (discovery, discovered) =
         DiscoveryManager::start(Arc::clone(&config), settings, &mut registry, shutdown.clone());
     let (known, known_loads) = watch::channel(None);

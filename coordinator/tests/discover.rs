@@ -2,10 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use narthex_common::{config::Config, semantics::PrometheusVersion};
-use narthex_coordinator::discover::{Discovered, DiscoveryManager, JobTargets};
+use narthex_coordinator::discover::{Discovered, DiscoveryManager, DiscoverySettings, JobTargets};
 use narthex_runtime::{
     files::Disk,
     http_client::install_tls_provider,
@@ -14,7 +20,11 @@ use narthex_runtime::{
 use prometheus_client::registry::Registry;
 use rstest::rstest;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::watch,
+};
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
     matchers::{basic_auth, header, method, path},
@@ -35,10 +45,14 @@ fn load(folder: &Path, yaml: &str) -> Arc<Config> {
 
 impl Discovery {
     fn start(config: Arc<Config>) -> Self {
+        Self::start_with(config, PrometheusVersion::V3_5.into())
+    }
+
+    fn start_with(config: Arc<Config>, settings: DiscoverySettings) -> Self {
         install_tls_provider();
         let (trigger, shutdown) = Shutdown::new();
         let mut registry = Registry::default();
-        let (manager, snapshot) = DiscoveryManager::start(config, PrometheusVersion::V3_5, &mut registry, shutdown);
+        let (manager, snapshot) = DiscoveryManager::start(config, settings, &mut registry, shutdown);
         Self { manager, snapshot, registry, _shutdown: trigger }
     }
 
@@ -93,9 +107,17 @@ async fn files_are_followed_as_they_come_change_and_go() {
     fs::rename(sd.join("new"), sd.join("a.json")).unwrap();
     discovery.until_targets_are(&["a:4", "b:1"]).await;
 
+    let metrics = discovery.metrics();
+    for file in ["a.json", "b.yml"] {
+        let of_file = format!("prometheus_sd_file_mtime_seconds{{filename=\"{}\"}} 1", sd.join(file).display());
+        assert!(metrics.contains(&of_file), "{of_file} is not in {metrics}");
+    }
     fs::remove_file(sd.join("b.yml")).unwrap();
     discovery.until_targets_are(&["a:4"]).await;
     let metrics = discovery.metrics();
+    assert!(!metrics.contains("b.yml"), "{metrics}");
+    assert!(metrics.contains("prometheus_sd_file_read_errors_total 0\n"), "{metrics}");
+    assert!(!metrics.contains("prometheus_sd_file_scan_duration_seconds_count 0\n"), "{metrics}");
     assert!(metrics.contains("prometheus_sd_discovered_targets{config=\"j\",name=\"scrape\"} 1\n"), "{metrics}");
     assert!(metrics.contains("prometheus_sd_refresh_failures_total{mechanism=\"file\",config=\"j\"} 0\n"), "{metrics}");
 }
@@ -118,6 +140,7 @@ async fn a_bad_file_keeps_the_targets_it_had(#[case] bad: &str, #[case] error: &
     fs::write(sd.join("b.json"), r#"[{"targets": ["b:2"]}]"#).unwrap();
     let job = discovery.until("failing", |job| !job.failures.is_empty() && addresses(job).contains("b:2")).await;
     assert_eq!(addresses(&job), BTreeSet::from(["a:1", "b:2"]));
+    assert!(!discovery.metrics().contains("prometheus_sd_file_read_errors_total 0\n"));
     assert!(job.failures[0].contains(error) && job.failures[0].contains("a.json"), "{:?}", job.failures);
 
     fs::write(sd.join("a.json"), r#"[{"targets": ["a:9"]}]"#).unwrap();
@@ -136,6 +159,28 @@ async fn a_job_whose_file_is_bad_from_the_beginning_is_not_discovered_yet() {
     let job = discovery.until("failing", |job| !job.failures.is_empty()).await;
     assert!(!job.discovered, "what the file had before the start is not to be forgotten");
     assert_eq!(addresses(&job), BTreeSet::from(["b:1"]));
+}
+
+/// As Prometheus 2.42 and 3.5 were seen to show them, started with a relative `--config.file`.
+#[tokio::test]
+async fn files_are_called_by_relative_paths_if_pattern_and_config_file_were_given_so() {
+    let folder = TempDir::new().unwrap();
+    let conf = folder.path().join("conf");
+    fs::create_dir(&conf).unwrap();
+    for file in ["a.json", "b.json"] {
+        fs::write(conf.join(file), format!("[{{\"targets\": [\"{file}:1\"]}}]")).unwrap();
+    }
+    let absolute = conf.join("b.json").display().to_string();
+    let yaml = format!("scrape_configs: [{{job_name: j, file_sd_configs: [{{files: [a.json, '{absolute}']}}]}}]");
+    let settings = DiscoverySettings {
+        working_dir: Some(folder.path().to_owned()),
+        ..DiscoverySettings::from(PrometheusVersion::V3_5)
+    };
+    let mut discovery = Discovery::start_with(load(&conf, &yaml), settings);
+    let job = discovery.until_targets_are(&["a.json:1", "b.json:1"]).await;
+    let paths: BTreeSet<&str> =
+        job.active.values().filter_map(|active| active.discovered_labels.get("__meta_filepath")).collect();
+    assert_eq!(paths, BTreeSet::from(["conf/a.json", absolute.as_str()]));
 }
 
 #[tokio::test]
@@ -225,6 +270,8 @@ async fn an_url_that_fails_keeps_its_last_targets(#[case] failure: ResponseTempl
     assert!(!job.failures[0].contains("secret"), "{:?}", job.failures);
     let counted = "prometheus_sd_refresh_failures_total{mechanism=\"http\",config=\"j\"}";
     assert!(discovery.metrics().lines().any(|line| line.starts_with(counted) && !line.ends_with(" 0")));
+    assert!(!discovery.metrics().contains("prometheus_sd_http_failures_total 0\n"));
+    assert!(discovery.metrics().contains("prometheus_sd_refresh_duration_seconds_count{mechanism=\"http\"} "));
 
     server.reset().await;
     Mock::given(method("GET")).respond_with(json(r#"[{"targets": ["h:2"]}]"#)).mount(&server).await;
@@ -276,4 +323,79 @@ async fn a_reload_asks_nobody_again_whose_block_stayed() {
         .until("moved", |job| job.active.values().next().is_some_and(|active| active.target.url == "http://h:1/other"));
     assert!(moved.await.discovered);
     server.verify().await;
+}
+
+/// What a server does with a connection, after it has read the request.
+#[derive(Clone, Copy)]
+enum Manner {
+    Lists(&'static str),
+    RedirectsTo(&'static str),
+    BreaksOff,
+    StallsInBody,
+    NeverEnds,
+    SpeaksNoHttp,
+}
+
+/// Serves `/sd` in whatever manner it is told to, and `/elsewhere` well.
+async fn moody_server(manner: Arc<Mutex<Manner>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let manner = Arc::clone(&manner);
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                let is_elsewhere = request[..length].starts_with(b"GET /elsewhere");
+                let manner = if is_elsewhere { Manner::Lists("e:1") } else { *manner.lock().unwrap() };
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+                let said = match manner {
+                    Manner::Lists(address) => format!("{head}\r\n[{{\"targets\": [\"{address}\"]}}]"),
+                    Manner::RedirectsTo(path) => {
+                        format!(
+                            "HTTP/1.1 302 Found\r\nLocation: {path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                        )
+                    }
+                    Manner::BreaksOff => format!("{head}Content-Length: 1000\r\n\r\n[{{\"targets\": [\"x:1\"]}}]"),
+                    Manner::StallsInBody => format!("{head}Content-Length: 1000\r\n\r\n["),
+                    Manner::NeverEnds => format!("{head}\r\n[{{\"targets\": [\"x:1\""),
+                    Manner::SpeaksNoHttp => "SSH-2.0-OpenSSH_9.2\r\n".to_owned(),
+                };
+                drop(stream.write_all(said.as_bytes()).await);
+                if matches!(manner, Manner::StallsInBody) {
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                }
+                while matches!(manner, Manner::NeverEnds) && stream.write_all(b", \"y:1\"").await.is_ok() {}
+            });
+        }
+    });
+    format!("http://{address}/sd")
+}
+
+#[tokio::test]
+async fn a_server_of_whatever_manners_costs_no_target_and_is_followed_when_it_has_good_ones_again() {
+    let folder = TempDir::new().unwrap();
+    let manner = Arc::new(Mutex::new(Manner::Lists("a:1")));
+    let url = moody_server(Arc::clone(&manner)).await;
+    let yaml =
+        format!("scrape_configs: [{{job_name: j, http_sd_configs: [{{url: '{url}', refresh_interval: 300ms}}]}}]");
+    let mut discovery = Discovery::start(load(folder.path(), &yaml));
+    discovery.until_targets_are(&["a:1"]).await;
+    for (bad, error) in [
+        (Manner::BreaksOff, "read body: "),
+        (Manner::StallsInBody, "no answer within 300ms"),
+        (Manner::NeverEnds, "no answer within 300ms"),
+        (Manner::SpeaksNoHttp, ""),
+        (Manner::RedirectsTo("/sd"), ""),
+    ] {
+        *manner.lock().unwrap() = bad;
+        let job = discovery.until("failing", |job| !job.failures.is_empty()).await;
+        assert_eq!(addresses(&job), BTreeSet::from(["a:1"]));
+        assert!(job.failures[0].contains(error), "{:?}", job.failures);
+        *manner.lock().unwrap() = Manner::Lists("a:1");
+        discovery.until("good again", |job| job.failures.is_empty() && addresses(job) == BTreeSet::from(["a:1"])).await;
+    }
+    *manner.lock().unwrap() = Manner::RedirectsTo("/elsewhere");
+    discovery.until_targets_are(&["e:1"]).await;
 }

@@ -21,6 +21,6 @@ impl DiscoveryArgs {
     /// What these flags and the version of the shards say.
     #[must_use]
     pub fn settings(&self, version: PrometheusVersion) -> DiscoverySettings {
-        DiscoverySettings { version, resolv_conf: self.resolv_conf.clone() }
+        DiscoverySettings { resolv_conf: self.resolv_conf.clone(), ..version.into() }
     }
 }

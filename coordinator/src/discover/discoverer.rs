@@ -135,8 +135,19 @@ impl DiscoveryConfig {
     pub(super) fn discoverer(&self, mechanisms: &Mechanisms) -> Box<dyn Discoverer> {
         let Mechanisms { names, directories, settings, metrics } = mechanisms;
         match self {
-            Self::File(file) => Box::new(FileDiscoverer::new(file.clone(), *names, Arc::clone(directories))),
-            Self::Http(http) => Box::new(HttpDiscoverer::new(HttpSdConfig::clone(http), *names)),
+            Self::File(file) => Box::new(FileDiscoverer::new(
+                file.clone(),
+                *names,
+                Arc::clone(directories),
+                settings.working_dir.clone(),
+                metrics.file.clone(),
+            )),
+            Self::Http(http) => Box::new(HttpDiscoverer::new(
+                HttpSdConfig::clone(http),
+                *names,
+                metrics.http.clone(),
+                metrics.refreshes.clone(),
+            )),
             Self::Dns(dns) => Box::new(DnsDiscoverer::new(
                 dns.clone(),
                 settings.resolv_conf.clone(),

@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -20,6 +20,7 @@ use super::{
     directories::Directories,
     discoverer::{Discoverer, Update, Updates},
     group::{ListFormat, TargetGroup, read_groups, source},
+    metrics::FileMetrics,
 };
 
 /// The label that says which file a target comes from.
@@ -37,9 +38,23 @@ pub(super) struct FileDiscoverer {
 }
 
 impl FileDiscoverer {
-    /// A discoverer that is told of changes by `directories`.
-    pub(super) fn new(config: FileSdConfig, names: NameValidation, directories: Arc<Directories>) -> Self {
-        let reader = Reader { patterns: config.files.clone(), names, known: BTreeMap::new(), bad: BTreeMap::new() };
+    /// A discoverer that is told of changes by `directories`. Relative patterns are shown as they are from
+    /// `working_dir`, if there is one.
+    pub(super) fn new(
+        config: FileSdConfig,
+        names: NameValidation,
+        directories: Arc<Directories>,
+        working_dir: Option<PathBuf>,
+        metrics: FileMetrics,
+    ) -> Self {
+        let reader = Reader {
+            config: config.clone(),
+            working_dir,
+            names,
+            metrics,
+            known: BTreeMap::new(),
+            bad: BTreeMap::new(),
+        };
         Self { config, directories, reader }
     }
 
@@ -75,8 +90,10 @@ impl Discoverer for FileDiscoverer {
 
 /// Reads files, and remembers what has to be taken back when they change.
 struct Reader {
-    patterns: Vec<PathBuf>,
+    config: FileSdConfig,
+    working_dir: Option<PathBuf>,
     names: NameValidation,
+    metrics: FileMetrics,
     /// How many groups each good file had.
     known: BTreeMap<PathBuf, usize>,
     /// What is wrong with each bad file: said once, not at every refresh.
@@ -86,23 +103,18 @@ struct Reader {
 impl Reader {
     /// Reads all files that there are now. A bad file keeps the groups it had when it was good.
     fn read(&mut self) -> Update {
+        let begun = Instant::now();
         let mut update = Update::default();
-        let mut failures = Vec::new();
-        let mut seen = BTreeSet::new();
-        for pattern in &self.patterns {
-            match Disk.glob(pattern) {
-                Ok(paths) => seen.extend(paths),
-                Err(error) => failures.push(format!("list {}: {error}", pattern.display())),
-            }
-        }
+        let (mut seen, mut failures) = self.list();
         if !failures.is_empty() {
             // What could not be listed is not gone.
-            seen.extend(self.known.keys().cloned());
+            seen.extend(self.known.keys().map(|path| (path.clone(), path.clone())));
         }
-        for path in seen.clone() {
-            match read_file(&path, self.names) {
+        for (path, on_disk) in seen.clone() {
+            match read_file(&on_disk, &path, self.names) {
                 Ok(None) => drop(seen.remove(&path)),
-                Ok(Some(groups)) => {
+                Ok(Some((groups, modified))) => {
+                    self.metrics.read(&path, modified);
                     self.is_good(&path);
                     self.forget_from(&path, groups.len(), &mut update.groups);
                     self.known.insert(path, groups.len());
@@ -111,14 +123,34 @@ impl Reader {
                 Err(error) => failures.push(self.is_bad(&path, error)),
             }
         }
-        let gone: Vec<PathBuf> = self.known.keys().filter(|path| !seen.contains(*path)).cloned().collect();
+        let gone: Vec<PathBuf> = self.known.keys().filter(|path| !seen.contains_key(*path)).cloned().collect();
         for path in gone {
             self.forget_from(&path, 0, &mut update.groups);
             self.known.remove(&path);
+            self.metrics.forget(&path);
         }
-        self.bad.retain(|path, _| seen.contains(path));
+        self.bad.retain(|path, _| seen.contains_key(path));
         update.failure = (!failures.is_empty()).then(|| failures.join("; "));
+        self.metrics.scanned(begun.elapsed());
         update
+    }
+
+    /// The files there are, by what they are called, and what could not be listed.
+    fn list(&self) -> (BTreeMap<PathBuf, PathBuf>, Vec<String>) {
+        let (mut seen, mut failures) = (BTreeMap::new(), Vec::new());
+        for pattern in &self.config.files {
+            match Disk.glob(pattern) {
+                Ok(paths) => seen.extend(paths.into_iter().map(|path| (self.name_of(&path, pattern), path))),
+                Err(error) => failures.push(format!("list {}: {error}", pattern.display())),
+            }
+        }
+        (seen, failures)
+    }
+
+    /// What a file is called that matches a pattern: a relative one leads to relative paths in Prometheus.
+    fn name_of(&self, path: &Path, pattern: &Path) -> PathBuf {
+        let relative_to = self.working_dir.as_ref().filter(|_| self.config.relative.contains(pattern));
+        relative_to.and_then(|dir| path.strip_prefix(dir).ok()).unwrap_or(path).to_owned()
     }
 
     /// Takes back the groups a file had from an index on.
@@ -143,17 +175,31 @@ impl Reader {
             );
             self.bad.insert(path.to_owned(), error);
         }
+        self.metrics.read_failed();
         failure
     }
 }
 
-/// The groups of a file; none when it is not there (any more).
-fn read_file(path: &Path, names: NameValidation) -> Result<Option<Vec<TargetGroup>>, String> {
-    match Disk.read(path) {
-        Ok(text) => groups_of(path, &text, names).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.to_string()),
+impl Drop for Reader {
+    fn drop(&mut self) {
+        for path in self.known.keys() {
+            self.metrics.forget(path);
+        }
     }
+}
+
+/// The groups of a file that is called `name`, and when it was changed, in seconds since 1970; none when it is not there
+/// (any more).
+fn read_file(path: &Path, name: &Path, names: NameValidation) -> Result<Option<(Vec<TargetGroup>, f64)>, String> {
+    let text = match Disk.read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+    groups_of(name, &text, names).map(|groups| Some((groups, modified.as_secs() as f64)))
 }
 
 /// Reads one file that `file_sd_configs` names, whose ending says how it is written.

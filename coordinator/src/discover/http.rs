@@ -14,6 +14,7 @@ use url::Url;
 use super::{
     discoverer::{Discoverer, Update, Updates},
     group::{ListFormat, TargetGroup, read_groups, source},
+    metrics::{HttpMetrics, RefreshMetrics},
 };
 
 /// The label that says which URL a target comes from.
@@ -31,12 +32,19 @@ pub(super) struct HttpDiscoverer {
     config: HttpSdConfig,
     names: NameValidation,
     client: Option<JobClient>,
+    metrics: HttpMetrics,
+    refreshes: RefreshMetrics,
 }
 
 impl HttpDiscoverer {
     /// A discoverer that asks once it is run.
-    pub(super) const fn new(config: HttpSdConfig, names: NameValidation) -> Self {
-        Self { config, names, client: None }
+    pub(super) const fn new(
+        config: HttpSdConfig,
+        names: NameValidation,
+        metrics: HttpMetrics,
+        refreshes: RefreshMetrics,
+    ) -> Self {
+        Self { config, names, client: None, metrics, refreshes }
     }
 
     async fn keep_asking(mut self, updates: Updates) {
@@ -47,8 +55,10 @@ impl HttpDiscoverer {
         let mut last_failure = None;
         loop {
             refresh.tick().await;
+            let begun = tokio::time::Instant::now();
             let answer = tokio::time::timeout(interval, self.ask()).await;
             let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {}", self.config.refresh_interval)));
+            self.refreshes.observe("http", begun.elapsed());
             let update = match answer {
                 Ok(groups) => {
                     let listed = groups.len();
@@ -57,7 +67,10 @@ impl HttpDiscoverer {
                     known = listed;
                     update
                 }
-                Err(failure) => Update { groups: Vec::new(), failure: Some(failure) },
+                Err(failure) => {
+                    self.metrics.failed();
+                    Update { groups: Vec::new(), failure: Some(failure) }
+                }
             };
             self.log(last_failure.as_ref(), update.failure.as_ref(), known);
             last_failure.clone_from(&update.failure);

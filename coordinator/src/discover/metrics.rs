@@ -11,7 +11,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub(super) use self::kinds::{ConsulCall, ConsulMetrics, DnsMetrics, KindMetrics, RefreshMetrics};
+pub(super) use self::kinds::{
+    ConsulCall, ConsulMetrics, DnsMetrics, FileMetrics, HttpMetrics, KindMetrics, RefreshMetrics,
+};
 
 /// Counts what discovery does.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,11 @@ pub(super) mod protocols;
 mod read;
 mod relabel;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+};
 
 pub use discovery::{
     KubernetesApi, KubernetesAttach, KubernetesNamespaces, KubernetesRole, KubernetesSdConfig, KubernetesSelector,
@@ -161,8 +165,10 @@ pub struct StaticConfig {
 /// One entry of `file_sd_configs`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileSdConfig {
-    /// Patterns of files, absolute.
+    /// Patterns of files, absolute where the config's own path is.
     pub files: Vec<PathBuf>,
+    /// Those of them that are written as relative paths.
+    pub relative: BTreeSet<PathBuf>,
     /// How often they are read again even if nothing seems to have changed.
     pub refresh_interval: PromDuration,
 }

@@ -1,11 +1,11 @@
 //! The metrics of the kinds of discovery. Prometheus has summaries where histograms are here: `_sum` and `_count` are
 //! the same.
 
-use std::time::Duration;
+use std::{path::Path, sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -17,6 +17,10 @@ const SECONDS: [f64; 10] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 
 pub(in super::super) struct KindMetrics {
     /// Of all kinds that ask at an interval.
     pub(in super::super) refreshes: RefreshMetrics,
+    /// Of `file_sd_configs`.
+    pub(in super::super) file: FileMetrics,
+    /// Of `http_sd_configs`.
+    pub(in super::super) http: HttpMetrics,
     /// Of `dns_sd_configs`.
     pub(in super::super) dns: DnsMetrics,
     /// Of `consul_sd_configs`.
@@ -28,6 +32,8 @@ impl KindMetrics {
     pub(in super::super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         metrics.refreshes.register(registry);
+        metrics.file.register(registry);
+        metrics.http.register(registry);
         metrics.dns.register(registry);
         metrics.consul.register(registry);
         metrics
@@ -61,6 +67,86 @@ impl RefreshMetrics {
     /// A refresh took so long.
     pub(in super::super) fn observe(&self, mechanism: &'static str, took: Duration) {
         self.0.get_or_create(&MechanismLabels { mechanism }).observe(took.as_secs_f64());
+    }
+}
+
+/// What `file_sd_configs` count.
+#[derive(Clone, Debug)]
+pub(in super::super) struct FileMetrics {
+    read_errors: Counter,
+    scans: Histogram,
+    modified: Family<FileLabels, Gauge<f64, AtomicU64>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabels {
+    filename: String,
+}
+
+impl FileLabels {
+    fn of(file: &Path) -> Self {
+        Self { filename: file.to_string_lossy().into_owned() }
+    }
+}
+
+impl Default for FileMetrics {
+    fn default() -> Self {
+        Self { read_errors: Counter::default(), scans: seconds(), modified: Family::default() }
+    }
+}
+
+impl FileMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "prometheus_sd_file_read_errors",
+            "Files of targets that could not be read",
+            self.read_errors.clone(),
+        );
+        registry.register(
+            "prometheus_sd_file_scan_duration_seconds",
+            "How long it took to read all files of a file_sd",
+            self.scans.clone(),
+        );
+        registry.register(
+            "prometheus_sd_file_mtime_seconds",
+            "When a file of targets was changed, as of the last time it was read",
+            self.modified.clone(),
+        );
+    }
+
+    /// A file was read that was changed then.
+    pub(in super::super) fn read(&self, file: &Path, modified: f64) {
+        self.modified.get_or_create(&FileLabels::of(file)).set(modified);
+    }
+
+    /// A file is gone.
+    pub(in super::super) fn forget(&self, file: &Path) {
+        self.modified.remove(&FileLabels::of(file));
+    }
+
+    /// A file could not be read.
+    pub(in super::super) fn read_failed(&self) {
+        self.read_errors.inc();
+    }
+
+    /// Reading all files took so long.
+    pub(in super::super) fn scanned(&self, took: Duration) {
+        self.scans.observe(took.as_secs_f64());
+    }
+}
+
+/// What `http_sd_configs` count.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct HttpMetrics(Counter);
+
+impl HttpMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("prometheus_sd_http_failures", "Refreshes of http_sd that failed", self.0.clone());
+    }
+
+    /// A refresh failed.
+    pub(in super::super) fn failed(&self) {
+        self.0.inc();
     }
 }
 

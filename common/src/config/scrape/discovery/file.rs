@@ -1,5 +1,7 @@
 //! `file_sd_configs`
 
+use std::path::Path;
+
 use super::{
     super::{
         super::{
@@ -31,5 +33,6 @@ pub(super) fn read(node: &Node, dir: BaseDir<'_>) -> Result<FileSdConfig, Fault>
             return Err(Fault::new(files_line, format!("path name {file:?} is not valid for file discovery")));
         }
     }
-    Ok(FileSdConfig { files: files.iter().map(|file| dir.join(file)).collect(), refresh_interval })
+    let relative = files.iter().filter(|file| Path::new(file).is_relative()).map(|file| dir.join(file)).collect();
+    Ok(FileSdConfig { files: files.iter().map(|file| dir.join(file)).collect(), relative, refresh_interval })
 }
