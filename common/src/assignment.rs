@@ -11,6 +11,7 @@ use crate::{
     fingerprint::Fingerprint,
     load::Load,
     target::{Target, TargetId},
+    target_limit::ExceededTargetLimits,
     time::Timestamp,
 };
 
@@ -63,10 +64,14 @@ pub struct Assignment {
     /// The targets, by identity.
     #[serde(with = "as_list")]
     pub targets: BTreeMap<TargetId, AssignedTarget>,
+    /// The jobs whose targets are not to be scraped, because there are too many of them over all shards. Their targets
+    /// are assigned all the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exceeded_target_limits: ExceededTargetLimits,
 }
 
 /// The difference between two assignments.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssignmentUpdate {
     /// The revision it starts from; none replaces whatever is there.
     pub base: Option<Revision>,
@@ -84,6 +89,9 @@ pub struct AssignmentUpdate {
     /// trace in the data. Of the others, Prometheus may note that they ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handed_over: Vec<TargetId>,
+    /// All jobs that have too many targets now. It is whole in every update.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exceeded_target_limits: ExceededTargetLimits,
 }
 
 /// Why an update could not be applied.
@@ -123,6 +131,7 @@ impl Assignment {
                 .collect(),
             remove: self.targets.keys().filter(|id| !next.targets.contains_key(id)).copied().collect(),
             handed_over: Vec::new(),
+            exceeded_target_limits: next.exceeded_target_limits.clone(),
         }
     }
 
@@ -130,7 +139,7 @@ impl Assignment {
     ///
     /// # Errors
     /// When the update starts from another revision, or carries a target under a wrong id.
-    pub fn updated(&self, update: AssignmentUpdate) -> Result<Self, UpdateRefused> {
+    pub fn updated(&self, mut update: AssignmentUpdate) -> Result<Self, UpdateRefused> {
         if self.has_taken(&update) {
             return Ok(self.clone());
         }
@@ -147,8 +156,9 @@ impl Assignment {
         for id in &update.remove {
             targets.remove(id);
         }
-        targets.extend(update.put.into_iter().map(|t| (t.target.id, t)));
-        Ok(Self { revision: update.revision, config: update.config, targets })
+        targets.extend(std::mem::take(&mut update.put).into_iter().map(|t| (t.target.id, t)));
+        let AssignmentUpdate { revision, config, exceeded_target_limits, .. } = update;
+        Ok(Self { revision, config, targets, exceeded_target_limits })
     }
 
     /// Whether `update` led here. Its revision alone does not say so: two coordinators that follow one another may both
@@ -157,6 +167,7 @@ impl Assignment {
         update.base.is_some()
             && update.revision == self.revision
             && update.config == self.config
+            && update.exceeded_target_limits == self.exceeded_target_limits
             && update.put.iter().all(|put| self.targets.get(&put.target.id) == Some(put))
             && update.remove.iter().all(|id| !self.targets.contains_key(id))
     }
@@ -187,6 +198,7 @@ mod as_list {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target_limit::TargetLimitExceeded;
 
     fn assigned(instance: &str, state: TargetState) -> AssignedTarget {
         let labels = [("instance", instance)].into_iter().collect();
@@ -199,6 +211,7 @@ mod tests {
             revision: Revision(revision),
             config: Fingerprint(7),
             targets: targets.iter().map(|t| (t.target.id, t.clone())).collect(),
+            exceeded_target_limits: ExceededTargetLimits::new(),
         }
     }
 
@@ -236,6 +249,40 @@ mod tests {
     }
 
     #[test]
+    fn jobs_with_too_many_targets_travel_when_nothing_else_changes_and_are_whole_in_every_update() {
+        let exceeded = |targets| ("job".into(), TargetLimitExceeded { targets, limit: 7 });
+        let before = assignment(4, &[assigned("a", TargetState::Normal)]);
+        let over = Assignment { revision: Revision(5), exceeded_target_limits: [exceeded(8)].into(), ..before.clone() };
+        let more = Assignment { revision: Revision(6), exceeded_target_limits: [exceeded(9)].into(), ..before.clone() };
+        let below = Assignment { revision: Revision(7), ..before.clone() };
+        let mut shard = before;
+        for next in [over, more, below] {
+            let update = shard.update_to(&next);
+            assert!(update.put.is_empty() && update.remove.is_empty());
+            let wire: AssignmentUpdate = serde_json::from_str(&serde_json::to_string(&update).unwrap()).unwrap();
+            shard = shard.updated(wire).unwrap();
+            assert_eq!(shard, next);
+            assert_eq!(serde_json::from_str::<Assignment>(&serde_json::to_string(&shard).unwrap()).unwrap(), shard);
+        }
+        let update = assignment(6, &[]).update_to(&Assignment { revision: Revision(7), ..shard.clone() });
+        let other = AssignmentUpdate { exceeded_target_limits: [exceeded(8)].into(), ..update };
+        assert!(
+            shard.updated(other).is_err(),
+            "the same revision that says something else of the limits is another one"
+        );
+    }
+
+    #[test]
+    fn what_an_older_one_wrote_knows_of_no_limits() {
+        let (assignment, update) = (
+            r#"{"revision":3,"config":"0000000000000007","targets":[]}"#,
+            r#"{"revision":3,"config":"0000000000000007","base":null}"#,
+        );
+        assert!(serde_json::from_str::<Assignment>(assignment).unwrap().exceeded_target_limits.is_empty());
+        assert!(serde_json::from_str::<AssignmentUpdate>(update).unwrap().exceeded_target_limits.is_empty());
+    }
+
+    #[test]
     fn a_target_under_a_wrong_id_is_refused() {
         let mut forged = assigned("a", TargetState::Normal);
         forged.target.url = "http://elsewhere/".into();
@@ -246,6 +293,7 @@ mod tests {
             put: vec![forged],
             remove: vec![],
             handed_over: vec![],
+            exceeded_target_limits: ExceededTargetLimits::new(),
         };
         assert!(matches!(Assignment::default().updated(update), Err(UpdateRefused::WrongId { .. })));
     }

@@ -20,4 +20,5 @@ pub mod semantics;
 pub mod series_limit;
 pub mod shard;
 pub mod target;
+pub mod target_limit;
 pub mod time;

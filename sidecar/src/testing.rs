@@ -67,5 +67,6 @@ pub(crate) fn assignment(config: &Config, targets: impl IntoIterator<Item = Assi
         revision: Revision(1),
         config: config.fingerprint(),
         targets: targets.into_iter().map(|t| (t.target.id, t)).collect(),
+        ..Assignment::default()
     }
 }

@@ -6,13 +6,14 @@ use narthex_common::{
     assignment::{AssignedTarget, AssignmentUpdate},
     fingerprint::Fingerprint,
     target::{Target, TargetId},
+    target_limit::{ExceededTargetLimits, TargetLimitExceeded},
 };
 use narthex_planner::{Plan, ReplicaPlan, ShardPlan, World, plan::PlannedTarget, world::Seen};
 
 use super::ShardChange;
 use crate::{
     discover::Discovered,
-    observe::{Observed, ObservedShard, ShardState},
+    observe::{Observed, ObservedShard, ShardAssignment, ShardState},
 };
 
 /// What each shard is told so that it becomes what the plan for `world` wants.
@@ -28,13 +29,15 @@ pub fn changes(
     discovered: &Discovered,
 ) -> Vec<ShardChange> {
     let bodies = Bodies { observed, world, discovered };
+    let exceeded = discovered.exceeded_target_limits();
     let mut changes = Vec::new();
     for replica in &observed.replicas {
         let Some(plan) = plan.replicas.get(&replica.id) else { continue };
         for shard in &replica.shards {
             let Some(state) = tellable(shard, config) else { continue };
             let targets = plan.shards.get(&shard.address.ordinal).unwrap_or(&NOTHING);
-            if let Some(mut update) = update(state, targets, config, &bodies) {
+            let exceeded = exceeded_on(&state.assignment, &exceeded, discovered);
+            if let Some(mut update) = update(state, targets, config, exceeded, &bodies) {
                 update.handed_over = handed_over(&update.remove, state, shard, &replica.shards, plan, world);
                 changes.push(ShardChange { replica: replica.id.clone(), address: shard.address.clone(), update });
             }
@@ -55,10 +58,17 @@ fn tellable(shard: &ObservedShard, config: Fingerprint) -> Option<&ShardState> {
 }
 
 /// What a shard is told; none when it is to stay as it is.
-fn update(state: &ShardState, plan: &ShardPlan, config: Fingerprint, bodies: &Bodies<'_>) -> Option<AssignmentUpdate> {
+fn update(
+    state: &ShardState,
+    plan: &ShardPlan,
+    config: Fingerprint,
+    exceeded_target_limits: ExceededTargetLimits,
+    bodies: &Bodies<'_>,
+) -> Option<AssignmentUpdate> {
     let has = &state.assignment;
-    // One that scrapes learns that its targets are this config's; one that never got a target needs no word of it.
-    let outdated = has.config != config && !has.targets.is_empty();
+    // One that scrapes learns that its targets are this config's, and which of them are too many; one that never got a target needs no word of it.
+    let says_otherwise = has.config != config || has.exceeded_target_limits != exceeded_target_limits;
+    let outdated = says_otherwise && !has.targets.is_empty();
     if plan.is_empty() && !outdated {
         return None;
     }
@@ -69,7 +79,22 @@ fn update(state: &ShardState, plan: &ShardPlan, config: Fingerprint, bodies: &Bo
         return None;
     }
     let revision = has.revision.next();
-    Some(AssignmentUpdate { base: Some(has.revision), revision, config, put, remove, handed_over: Vec::new() })
+    let (base, handed_over) = (Some(has.revision), Vec::new());
+    Some(AssignmentUpdate { base, revision, config, put, remove, handed_over, exceeded_target_limits })
+}
+
+/// The jobs of which a shard is to scrape nothing, because they have too many targets. What it was told of a job that has
+/// yet to be discovered still holds, unless the limit is another one.
+fn exceeded_on(has: &ShardAssignment, all: &ExceededTargetLimits, discovered: &Discovered) -> ExceededTargetLimits {
+    let mut exceeded = all.clone();
+    for (job, told) in &has.exceeded_target_limits {
+        let is_waited_for = discovered.jobs.get(job).is_some_and(|found| !found.discovered);
+        let limit = discovered.config.job(job).map_or(0, |job| job.target_limit);
+        if let Some(still) = TargetLimitExceeded::of(told.targets, limit).filter(|_| is_waited_for) {
+            exceeded.insert(job.clone(), still);
+        }
+    }
+    exceeded
 }
 
 /// Those of the targets that leave a shard which go on elsewhere: another shard of the replica has them once the plan is

@@ -16,6 +16,7 @@ use narthex_common::{
     semantics::PrometheusVersion,
     shard::Ordinal,
     target::{Target, TargetId},
+    target_limit::TargetLimitExceeded,
     time::Timestamp,
 };
 use narthex_planner::{ReplicaPlan, ShardPlan, plan::PlannedTarget, world::Seen};
@@ -45,11 +46,11 @@ struct Coordinator {
     reloads: Reloads,
 }
 
-struct EmptyConfig;
+struct OnlyFile(&'static str);
 
-impl Files for EmptyConfig {
+impl Files for OnlyFile {
     fn read(&self, _: &Path) -> io::Result<String> {
-        Ok("global: {}".into())
+        Ok(self.0.into())
     }
 
     fn glob(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
@@ -72,8 +73,12 @@ fn listed(instances: &[&str]) -> Discovered {
         (target.id, ActiveTarget { target, discovered_labels: [("__address__", *instance)].into_iter().collect() })
     });
     let job = JobTargets { discovered: true, active: active.collect(), ..JobTargets::default() };
-    let config = Config::load(Path::new("prometheus.yml"), &EmptyConfig, PrometheusVersion::V2_42).unwrap();
-    Discovered { config: Arc::new(config), jobs: BTreeMap::from([(JobName::from("node"), Arc::new(job))]) }
+    let config = config("scrape_configs: [{job_name: node, target_limit: 7}]");
+    Discovered { config, jobs: BTreeMap::from([(JobName::from("node"), Arc::new(job))]) }
+}
+
+fn config(text: &'static str) -> Arc<Config> {
+    Arc::new(Config::load(Path::new("prometheus.yml"), &OnlyFile(text), PrometheusVersion::V2_42).unwrap())
 }
 
 /// What every shard is to hold: targets with their states.
@@ -132,6 +137,15 @@ impl Coordinator {
         let applied = apply(&mut self.teller, &*self.fleet, observed, &plan, &reloads, sources, changes).await;
         self.observer.expect(&applied);
         (applied, self.fleet.asked())
+    }
+
+    /// From now on job `node` has so many targets, if that is too many.
+    fn exceed(&mut self, targets: Option<u64>, discovered: bool) {
+        let job = JobName::from("node");
+        let mut found = JobTargets::clone(&self.discovered.jobs[&job]);
+        found.exceeded_target_limit = targets.map(|targets| TargetLimitExceeded { targets, limit: 7 });
+        found.discovered = discovered;
+        self.discovered.jobs.insert(job, Arc::new(found));
     }
 
     fn changes(&self, observed: &Observed, plan: &Plan, config: Fingerprint) -> Vec<ShardChange> {
@@ -220,6 +234,39 @@ async fn a_target_of_a_job_that_is_not_discovered_yet_keeps_its_body() {
     let mut restarted = Coordinator::new(&fleet, &[]);
     restarted.round(&[&[("a", Normal)], &[("b", Normal)]]).await;
     assert_eq!(fleet.with_shard(1, |s| s.assignment.targets[&id("b")].target.clone()), target("b"));
+}
+
+/// The limits that a shard was told are exceeded, as numbers of targets.
+fn exceeded(fleet: &Fleet, shard: u32) -> Vec<u64> {
+    fleet.with_shard(shard, |s| s.assignment.exceeded_target_limits.values().map(|exceeded| exceeded.targets).collect())
+}
+
+#[tokio::test]
+async fn shards_with_targets_are_told_which_jobs_have_too_many_even_when_nothing_else_changes() {
+    let fleet = Fleet::new(2, CONFIG);
+    let mut coordinator = Coordinator::new(&fleet, &["a"]);
+    let wanted: &Wanted<'_> = &[&[("a", Normal)], &[]];
+    coordinator.round(wanted).await;
+    for (told, puts) in [(Some(8), 1), (Some(8), 0), (Some(9), 1), (None, 1), (None, 0)] {
+        coordinator.exceed(told, true);
+        let (_, asked) = coordinator.round(wanted).await;
+        assert_eq!((asked.puts, exceeded(&fleet, 0), exceeded(&fleet, 1)), (puts, told.into_iter().collect(), vec![]));
+    }
+}
+
+#[tokio::test]
+async fn what_was_too_many_is_so_until_the_job_is_discovered_or_allows_more() {
+    let fleet = Fleet::new(1, CONFIG);
+    let mut coordinator = Coordinator::new(&fleet, &["a"]);
+    coordinator.exceed(Some(8), true);
+    let wanted: &Wanted<'_> = &[&[("a", Normal)]];
+    coordinator.round(wanted).await;
+
+    let mut restarted = Coordinator::new(&fleet, &["a"]);
+    restarted.exceed(None, false);
+    assert_eq!((restarted.round(wanted).await.1.puts, exceeded(&fleet, 0)), (0, vec![8]));
+    restarted.discovered.config = config("scrape_configs: [{job_name: node, target_limit: 8}]");
+    assert_eq!((restarted.round(wanted).await.1.puts, exceeded(&fleet, 0)), (1, vec![]));
 }
 
 #[tokio::test]

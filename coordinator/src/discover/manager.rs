@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use narthex_common::{config::Config, job::JobName, semantics::PrometheusVersion};
-use narthex_runtime::shutdown::Shutdown;
+use narthex_runtime::{clock, shutdown::Shutdown};
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -94,9 +94,11 @@ impl DiscoveryManager {
             snapshots,
             generation: 0,
             published_generation: None,
+            has_heard: false,
             relabeling: None,
             next_relabeling: Instant::now(),
         };
+        running.note_jobs(&BTreeSet::new());
         running.adjust_tasks();
         tokio::spawn(running.run(asked, updates, shutdown));
         (Self { requests }, snapshot)
@@ -134,6 +136,8 @@ struct Running {
     generation: u64,
     /// The config that the last snapshot was made with; none before the first.
     published_generation: Option<u64>,
+    /// Whether a discovery has answered since, even if with what it had told before.
+    has_heard: bool,
     relabeling: Option<InFlight>,
     /// When the next relabeling may start.
     next_relabeling: Instant,
@@ -166,7 +170,7 @@ impl Running {
         tokio::pin!(ended);
         loop {
             let may_relabel = self.relabeling.is_none()
-                && (self.state.has_changed() || self.published_generation != Some(self.generation));
+                && (self.has_heard || self.state.has_changed() || self.published_generation != Some(self.generation));
             tokio::select! {
                 () = &mut ended => return,
                 Some(request) = requests.recv() => match request {
@@ -186,13 +190,24 @@ impl Running {
 
     fn apply(&mut self, config: Arc<Config>) {
         let before: BTreeSet<JobName> = self.state.snapshot().jobs.into_keys().collect();
+        let used_before = self.state.used_mechanisms();
         self.state.apply(config);
         self.generation += 1;
         self.next_relabeling = Instant::now();
         for gone in before.difference(&self.state.snapshot().jobs.into_keys().collect()) {
             self.metrics.forget(gone);
         }
+        for (mechanism, job) in used_before.difference(&self.state.used_mechanisms()) {
+            self.metrics.forget_mechanism(mechanism, job);
+        }
+        self.note_jobs(&before);
         self.adjust_tasks();
+    }
+
+    fn note_jobs(&self, before: &BTreeSet<JobName>) {
+        for job in &self.state.snapshot().config.jobs {
+            self.metrics.limited(&job.job_name, !before.contains(&job.job_name), job.target_limit);
+        }
     }
 
     /// Ends the discoverers of blocks that are no longer there, and starts those of new ones.
@@ -212,6 +227,8 @@ impl Running {
     }
 
     fn take(&mut self, from: DiscoveryId, update: Update) {
+        self.metrics.received_update();
+        self.has_heard |= update.failure.is_none();
         if let Some(discovery) = self.state.discoveries().get(&from)
             && update.failure.is_some()
         {
@@ -223,6 +240,7 @@ impl Running {
     }
 
     fn relabel(&mut self) {
+        self.has_heard = false;
         let changed = self.state.take_changed();
         let jobs = changed.iter().map(|relabeling| relabeling.job.clone()).collect();
         let task = tokio::spawn(relabel_all(changed));
@@ -237,7 +255,7 @@ impl Running {
         }
         let mut differs = self.published_generation != Some(generation);
         for job in relabeled {
-            self.metrics.relabeled(&job.job, job.label_sets, job.new_errors);
+            self.metrics.relabeled(&job);
             if let Some(error) = job.targets.errors.first().filter(|_| job.new_errors > 0) {
                 let label_sets = job.targets.errors.len();
                 tracing::warn!(job = %job.job, label_sets, first = error, "label sets that make no target are not scraped");
@@ -248,6 +266,7 @@ impl Running {
         let everything_answered = snapshot.jobs.values().all(|job| job.discovered);
         self.next_relabeling = Instant::now() + if everything_answered { PAUSE } else { PAUSE_AT_START };
         self.published_generation = Some(generation);
+        self.metrics.handed_on(snapshot.jobs.keys(), clock::now());
         if differs {
             self.snapshots.send_replace(Arc::new(snapshot));
         }
@@ -277,7 +296,13 @@ async fn finished(relabeling: &mut Option<InFlight>) -> (u64, Vec<JobName>, Vec<
 pub(super) async fn relabel_all(jobs: Vec<Relabeling>) -> Vec<Relabeled> {
     let cores = available_parallelism().map_or(1, usize::from);
     let relabeled = stream::iter(jobs)
-        .map(|job| tokio::task::spawn_blocking(|| job.run()))
+        .map(|job| {
+            tokio::task::spawn_blocking(|| {
+                let began = Instant::now();
+                let relabeled = job.run();
+                Relabeled { took: began.elapsed(), ..relabeled }
+            })
+        })
         .buffer_unordered(cores)
         .filter_map(|relabeled| async { relabeled.inspect_err(|error| tracing::error!(%error, "relabel a job")).ok() });
     relabeled.collect().await

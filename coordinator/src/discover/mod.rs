@@ -3,9 +3,6 @@
 //! Every distinct SD block of the config runs once, and tells its target
 //! groups to the [`DiscoveryManager`], which relabels them for each job that uses the block and publishes one snapshot
 //! of everything, [`Discovered`].
-//!
-//! Not done here: `target_limit`. Prometheus fails every scrape of a job that has more active targets than its limit;
-//! Narthex assigns and scrapes them.
 
 mod consul;
 mod directories;
@@ -40,6 +37,7 @@ use narthex_common::{
     job::JobName,
     labels::Labels,
     target::{Target, TargetId},
+    target_limit::{ExceededTargetLimits, TargetLimitExceeded},
 };
 
 /// Everything that discovery knows, as one snapshot.
@@ -51,6 +49,14 @@ pub struct Discovered {
     pub jobs: BTreeMap<JobName, Arc<JobTargets>>,
 }
 
+impl Discovered {
+    /// The jobs that have more active targets than their `target_limit` allows.
+    #[must_use]
+    pub fn exceeded_target_limits(&self) -> ExceededTargetLimits {
+        self.jobs.iter().filter_map(|(job, found)| Some((job.clone(), found.exceeded_target_limit?))).collect()
+    }
+}
+
 /// What discovery found for one job, relabeled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobTargets {
@@ -58,6 +64,8 @@ pub struct JobTargets {
     pub discovered: bool,
     /// The targets to scrape, without duplicates.
     pub active: BTreeMap<TargetId, ActiveTarget>,
+    /// Whether these are more than the job's `target_limit` allows: they are assigned, and not scraped.
+    pub exceeded_target_limit: Option<TargetLimitExceeded>,
     /// The discovered labels of targets that relabeling dropped.
     pub dropped: Vec<Labels>,
     /// Why label sets made no target, in Prometheus' words, once for every such set.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use narthex_common::{
@@ -14,6 +15,7 @@ use narthex_common::{
         TargetId,
         build::{Built, TargetBuilder},
     },
+    target_limit::TargetLimitExceeded,
 };
 
 use super::{
@@ -103,6 +105,8 @@ pub(super) struct Relabeling {
     pub(super) discovered: bool,
     /// What its discoveries failed with.
     pub(super) failures: Vec<String>,
+    /// Its `target_limit`, 0 is none.
+    pub(super) target_limit: u64,
 }
 
 /// A job, relabeled.
@@ -118,6 +122,8 @@ pub(super) struct Relabeled {
     pub(super) label_sets: usize,
     /// How many label sets of new groups made no target.
     pub(super) new_errors: usize,
+    /// How long all that took.
+    pub(super) took: Duration,
 }
 
 impl Relabeling {
@@ -144,11 +150,12 @@ impl Relabeling {
             targets.dropped.extend(relabeled.dropped.iter().cloned());
             targets.errors.extend(relabeled.errors.iter().cloned());
         }
+        targets.exceeded_target_limit = TargetLimitExceeded::of(targets.active.len() as u64, self.target_limit);
         targets.dropped.sort_unstable();
         targets.errors.sort_unstable();
         targets.failures.sort_unstable();
         let label_sets = groups.values().map(|relabeled| relabeled.group.targets.len()).sum();
-        Relabeled { job: self.job, groups, targets, label_sets, new_errors }
+        Relabeled { job: self.job, groups, targets, label_sets, new_errors, took: Duration::ZERO }
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     Discovered, JobTargets,
     discoverer::{DiscoveryConfig, DiscoveryId, Update},
     group::TargetGroup,
+    metrics::UsedMechanisms,
     relabel::{Groups, JobBuilder, Relabeled, RelabeledGroups, Relabeling},
 };
 
@@ -35,6 +36,8 @@ pub(super) struct State {
 #[derive(Clone, Debug)]
 struct Job {
     builder: Arc<JobBuilder>,
+    /// Its `target_limit`, 0 is none.
+    target_limit: u64,
     /// The groups of its `static_configs`.
     statics: Vec<Arc<TargetGroup>>,
     discoveries: BTreeSet<DiscoveryId>,
@@ -81,10 +84,12 @@ impl State {
                 DiscoveryConfig::of_job(job).map(|block| self.use_block(block, job)).collect();
             let entry = match before.remove(&job.job_name) {
                 Some(old) if old.builder.makes_the_same_targets(job) => {
-                    Job { statics: statics(job, &old.statics), discoveries, ..old }
+                    let (target_limit, statics) = (job.target_limit, statics(job, &old.statics));
+                    Job { target_limit, statics, discoveries, ..old }
                 }
                 old => Job {
                     builder: Arc::new(JobBuilder::new(job.clone(), self.version)),
+                    target_limit: job.target_limit,
                     statics: statics(job, &[]),
                     discoveries,
                     relabeled: RelabeledGroups::new(),
@@ -118,6 +123,15 @@ impl State {
     /// The discoveries that are to run.
     pub(super) const fn discoveries(&self) -> &BTreeMap<DiscoveryId, Discovery> {
         &self.discoveries
+    }
+
+    /// Which job uses which mechanism.
+    pub(super) fn used_mechanisms(&self) -> UsedMechanisms {
+        let used = |discovery: &Discovery| {
+            let mechanism = discovery.config.mechanism();
+            discovery.jobs.iter().map(move |job| (mechanism, job.clone())).collect::<Vec<_>>()
+        };
+        self.discoveries.values().flat_map(used).collect()
     }
 
     /// Takes what a discovery told. What is told by one that has been ended is not heard.
@@ -164,6 +178,7 @@ impl State {
             before: job.relabeled.clone(),
             discovered: true,
             failures: Vec::new(),
+            target_limit: job.target_limit,
         };
         for id in &job.discoveries {
             let Some(discovery) = self.discoveries.get(id) else { continue };

@@ -343,3 +343,20 @@ scrape_configs:
     let after = discovery.settled().await;
     assert_eq!(instances(job(&after, "c")), ["4:1", "static:1"], "the running config goes on");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_has_too_many_targets_while_the_limit_that_it_has_now_is_below_them() {
+    let mut discovery = Fixture::start(
+        "scrape_configs: [{job_name: a, target_limit: 2, static_configs: [{targets: [a, a, b]}], \
+         file_sd_configs: [{files: [x.yml]}]}]",
+    );
+    let exceeded = |found: &Discovered| found.exceeded_target_limits().get(&"a".into()).map(ToString::to_string);
+    assert_eq!(exceeded(&*discovery.settled().await), None, "two that are equal are one");
+    discovery.tell("file_sd_configs", Update { groups: vec![group("0", &["c"])], failure: None }).await;
+    let words = "target_limit exceeded (number of targets: 3, limit: 2)".to_owned();
+    assert_eq!(exceeded(&*discovery.settled().await), Some(words));
+    let more = "scrape_configs: [{job_name: a, target_limit: 3, static_configs: [{targets: [a, a, b]}], \
+                file_sd_configs: [{files: [x.yml]}]}]";
+    discovery.manager.apply(config(more)).await;
+    assert_eq!(exceeded(&*discovery.settled().await), None);
+}

@@ -10,6 +10,7 @@ use narthex_common::{
     assignment::{AssignedTarget, Assignment, AssignmentUpdate, Revision},
     fingerprint::Fingerprint,
     report::{Report, TargetReport},
+    target_limit::ExceededTargetLimits,
 };
 use narthex_planner::world::TargetMap;
 
@@ -33,6 +34,8 @@ pub struct ShardAssignment {
     pub config: Fingerprint,
     /// The targets.
     pub targets: TargetMap<AssignedTarget>,
+    /// The jobs that have too many.
+    pub exceeded_target_limits: ExceededTargetLimits,
 }
 
 impl ShardAssignment {
@@ -46,13 +49,14 @@ impl ShardAssignment {
         for assigned in &update.put {
             targets.insert(assigned.target.id, assigned.clone());
         }
-        Self { revision: update.revision, config: update.config, targets }
+        let exceeded_target_limits = update.exceeded_target_limits.clone();
+        Self { revision: update.revision, config: update.config, targets, exceeded_target_limits }
     }
 }
 
 impl From<Assignment> for ShardAssignment {
-    fn from(Assignment { revision, config, targets }: Assignment) -> Self {
-        Self { revision, config, targets: targets.into_iter().collect() }
+    fn from(Assignment { revision, config, targets, exceeded_target_limits }: Assignment) -> Self {
+        Self { revision, config, targets: targets.into_iter().collect(), exceeded_target_limits }
     }
 }
 

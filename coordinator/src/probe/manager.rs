@@ -1,12 +1,13 @@
 //! The probe manager: has the targets probed that need it, so many at once, and publishes what is known.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::ready, sync::Arc, time::Duration};
 
 use narthex_common::{
     load::Load,
     semantics::PrometheusVersion,
     series_limit::SeriesLimits,
     target::{Target, TargetId},
+    target_limit::TargetLimitExceeded,
 };
 use narthex_planner::world::TargetMap;
 use narthex_runtime::{clock, shutdown::Shutdown};
@@ -134,9 +135,18 @@ impl Probing {
             && let Some(target) = self.schedule.start_next(now)
         {
             let id = target.id;
+            // Of a job with too many targets none is asked, neither by a shard nor here.
+            if let Some(exceeded) = self.exceeded_target_limit(&target) {
+                self.running.spawn(ready((id, Err(exceeded.to_string()))));
+                continue;
+            }
             let probe = self.prober.probe(config, target);
             self.running.spawn(async move { (id, probe.await) });
         }
+    }
+
+    fn exceeded_target_limit(&self, target: &Target) -> Option<TargetLimitExceeded> {
+        self.discovered.borrow().jobs.get(&target.job)?.exceeded_target_limit
     }
 
     fn record(&mut self, ended: Result<(TargetId, Result<Load, String>), tokio::task::JoinError>) {

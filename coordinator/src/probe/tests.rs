@@ -15,6 +15,7 @@ use narthex_common::{
     load::{Load, Series},
     semantics::PrometheusVersion,
     target::{Target, TargetId},
+    target_limit::TargetLimitExceeded,
 };
 use narthex_planner::world::{KnownLoad, TargetMap};
 use narthex_runtime::shutdown::{Shutdown, ShutdownTrigger};
@@ -121,6 +122,20 @@ fn snapshot(targets: &[Arc<Target>]) -> Arc<Discovered> {
 fn targets(count: usize) -> Vec<Arc<Target>> {
     let target = |i| Arc::new(Target::new("job".into(), Labels::default(), format!("http://h{i}/metrics")));
     (0..count).map(target).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_target_of_a_job_with_too_many_is_asked() {
+    let target = targets(1).remove(0);
+    let mut fixture = Fixture::start(&[], 1);
+    let mut discovered = Discovered::clone(&snapshot(&[Arc::clone(&target)]));
+    let mut found = JobTargets::clone(&discovered.jobs[&target.job]);
+    found.exceeded_target_limit = TargetLimitExceeded::of(8, 7);
+    discovered.jobs.insert(target.job.clone(), Arc::new(found));
+    fixture.discovered.send_replace(Arc::new(discovered));
+    let probed = fixture.probed.wait_for(|probed| !probed.is_empty()).await.unwrap().clone();
+    assert!(matches!(probed[&target.id], KnownLoad::ProbeFailed { .. }), "so that it is assigned: {probed:?}");
+    assert!(fixture.prober.asked.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

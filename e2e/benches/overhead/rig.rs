@@ -96,7 +96,7 @@ impl Sidecar {
             config: report.config,
             put: addresses.iter().map(|address| target(address, interval)).collect(),
             remove: vec![],
-            handed_over: vec![],
+            ..AssignmentUpdate::default()
         };
         let url = format!("http://{}{SHARD_ASSIGNMENT}", self.api);
         let answer = promql::client()?.put(url).json(&update).send().await?;

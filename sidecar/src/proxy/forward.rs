@@ -60,6 +60,9 @@ impl Forwarder {
 
     async fn forward(self, route: Route, mut headers: HeaderMap) -> Answer {
         let scrape = RunningScrape::start(&route, &headers, &self.settings, self.table, self.metrics, self.top);
+        if let Some(exceeded) = route.job.exceeded_target_limit {
+            return Refusal::too_many_targets(&scrape.too_many_targets(exceeded)).into_response().map(Either::Right);
+        }
         let client = match &route.job.client {
             Ok(client) => client,
             Err(reason) => return without_answer(scrape, reason, None),

@@ -21,6 +21,8 @@ pub(super) enum Outcome {
     BrokenOff,
     /// The target exposed more series than it may, and nothing of that was taken.
     CutOff,
+    /// The target's job has more targets than its `target_limit` allows: it was not asked.
+    TooManyTargets,
     /// Prometheus went away before the end.
     Cancelled,
     /// Not forwarded: no credentials, or no target of this shard.
@@ -28,12 +30,13 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Forwarded,
         Self::OtherStatus,
         Self::NoAnswer,
         Self::BrokenOff,
         Self::CutOff,
+        Self::TooManyTargets,
         Self::Cancelled,
         Self::Refused,
     ];
@@ -47,6 +50,7 @@ impl EncodeLabelValue for Outcome {
             Self::NoAnswer => "no_answer",
             Self::BrokenOff => "broken_off",
             Self::CutOff => "cut_off",
+            Self::TooManyTargets => "too_many_targets",
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
         })

@@ -59,6 +59,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_GATEWAY, reason)
     }
 
+    /// The target's job has too many targets, in these words.
+    pub(super) fn too_many_targets(reason: &str) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, reason)
+    }
+
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::from(format!("{}\n", self.reason)));
         *response.status_mut() = self.status;

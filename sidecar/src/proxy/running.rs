@@ -12,6 +12,7 @@ use narthex_common::{
     exposition::MetricCounts,
     load::{Load, Series},
     series_limit::SeriesLimit,
+    target_limit::TargetLimitExceeded,
     time::Timestamp,
 };
 use narthex_runtime::{clock, http_client::TimeLimits};
@@ -172,6 +173,13 @@ impl RunningScrape {
         self.table.bound_load(self.target.id, Load { exposed: limit.series, kept: limit.series });
         let reason = limit.to_string();
         self.record(Outcome::CutOff, Err(reason.clone()));
+        reason
+    }
+
+    /// The target's job has too many targets: it is not asked. Says so, for Prometheus.
+    pub(super) fn too_many_targets(mut self, exceeded: TargetLimitExceeded) -> String {
+        let reason = exceeded.to_string();
+        self.record(Outcome::TooManyTargets, Err(reason.clone()));
         reason
     }
 

@@ -100,7 +100,7 @@ impl Running {
             config,
             put,
             remove: Vec::new(),
-            handed_over: Vec::new(),
+            ..AssignmentUpdate::default()
         };
         self.shard.put(update)
     }
@@ -168,7 +168,7 @@ async fn an_assignment_for_another_config_or_from_another_revision_is_refused() 
         config: Fingerprint(7),
         put: vec![a()],
         remove: Vec::new(),
-        handed_over: Vec::new(),
+        ..AssignmentUpdate::default()
     };
     assert!(matches!(running.shard.put(update), Err(PutRefused::OtherConfig { .. })));
     assert!(matches!(running.put(Some(3), 4, vec![a()]), Err(PutRefused::Update(_))));

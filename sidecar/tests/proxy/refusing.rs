@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use narthex_common::report::Health;
+use narthex_common::{
+    report::Health,
+    target_limit::{ExceededTargetLimits, TargetLimitExceeded},
+};
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
-use crate::rig::{Answer, Proxy, ScriptedTarget, TOKEN, ok};
+use crate::rig::{Answer, JOB, Proxy, ScriptedTarget, TOKEN, ok};
 
 /// The status line of the answer to a request with these credentials.
 async fn status_of(proxy: &Proxy, request_line: &str, credentials: Option<String>) -> String {
@@ -75,4 +78,24 @@ async fn who_sends_no_whole_request_is_not_waited_for() {
     }
     assert!(began.elapsed() > Duration::from_secs(9), "Prometheus may take a moment: {:?}", began.elapsed());
     assert_eq!(proxy.scrape(&target.url()).await.status, "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn a_job_with_too_many_targets_is_not_asked_until_they_are_few_enough() {
+    let target = ScriptedTarget::answering(ok("", b"a 1\n")).await;
+    let proxy = Proxy::start("", &[target.url()]).await;
+    let scrape =
+        async || status_of(&proxy, &format!("GET {}", target.url()), Some(format!("{}:{TOKEN}", proxy.job_id))).await;
+
+    proxy.exceed([(JOB.into(), TargetLimitExceeded { targets: 8, limit: 7 })].into());
+    let reason = "target_limit exceeded (number of targets: 8, limit: 7)";
+    assert_eq!(scrape().await, format!("HTTP/1.1 502 {reason}"));
+    let seen = proxy.table.all().remove(0);
+    assert_eq!((seen.health, seen.last_error.as_str(), seen.scrapes), (Health::Down, reason, 1));
+    assert_eq!(target.times_asked(), 0);
+    assert!(proxy.metrics().contains("{outcome=\"too_many_targets\"} 1"), "{}", proxy.metrics());
+
+    proxy.exceed(ExceededTargetLimits::new());
+    assert_eq!(scrape().await, "HTTP/1.1 200 OK");
+    assert_eq!((target.times_asked(), proxy.table.all()[0].health), (1, Health::Up));
 }

@@ -20,6 +20,7 @@ use narthex_common::{
     semantics::PrometheusVersion,
     series_limit::SeriesLimits,
     target::{Target, TargetId},
+    target_limit::ExceededTargetLimits,
 };
 use narthex_runtime::shutdown::{Shutdown, ShutdownTrigger};
 use narthex_sidecar::{
@@ -99,6 +100,11 @@ impl ScriptedTarget {
         format!("http://{}/metrics", self.address)
     }
 
+    /// How many requests came.
+    pub(crate) fn times_asked(&self) -> usize {
+        self.heads.lock().unwrap().len()
+    }
+
     /// The head of the first request that came.
     pub(crate) fn asked(&self) -> String {
         self.heads.lock().unwrap()[0].clone()
@@ -120,7 +126,8 @@ pub(crate) struct Proxy {
     pub(crate) registry: Registry,
     pub(crate) job_id: String,
     urls: BTreeMap<TargetId, String>,
-    _routes: watch::Sender<Arc<Routes>>,
+    routed: (Config, Assignment, JobIds, PrometheusVersion),
+    routes: watch::Sender<Arc<Routes>>,
     running: ShutdownTrigger,
     served: JoinHandle<()>,
 }
@@ -162,7 +169,8 @@ impl Proxy {
         let urls = assignment.targets.values().map(|t| (t.target.id, t.target.url.clone())).collect();
         let ids = JobIds::new([&JOB.into()]);
         let job_id = ids.id(&JOB.into()).unwrap().to_owned();
-        let routes = Routes::new(&config(fields, version), &assignment, &ids, TOKEN, version, None);
+        let config = config(fields, version);
+        let routes = Routes::new(&config, &assignment, &ids, TOKEN, version, None);
 
         let table = Arc::new(TargetTable::default());
         table.assign(&assignment);
@@ -175,7 +183,16 @@ impl Proxy {
         let top = TopMetrics::default();
         let serving = proxy::serve(listener, published, Arc::clone(&table), metrics, settings, top.clone(), shutdown);
         let served = tokio::spawn(serving);
-        Self { address, table, top, registry, job_id, urls, _routes: routes, running, served }
+        let routed = (config, assignment, ids, version);
+        Self { address, table, top, registry, job_id, urls, routed, routes, running, served }
+    }
+
+    /// From now on these jobs have too many targets.
+    pub(crate) fn exceed(&self, exceeded_target_limits: ExceededTargetLimits) {
+        let (config, assignment, ids, version) = &self.routed;
+        let assignment = Assignment { exceeded_target_limits, ..assignment.clone() };
+        let before = Arc::clone(&self.routes.borrow());
+        self.routes.send_replace(Arc::new(Routes::new(config, &assignment, ids, TOKEN, *version, Some(&before))));
     }
 
     /// Ends the proxy as the process does, and waits until it has ended.

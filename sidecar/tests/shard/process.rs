@@ -145,7 +145,7 @@ impl Sidecar {
             config: report.config,
             put,
             remove,
-            handed_over: Vec::new(),
+            ..AssignmentUpdate::default()
         };
         self.put_update(&update).await
     }
@@ -160,6 +160,7 @@ impl Sidecar {
             put: Vec::new(),
             remove: targets.clone(),
             handed_over: targets,
+            ..AssignmentUpdate::default()
         };
         self.put_update(&update).await
     }

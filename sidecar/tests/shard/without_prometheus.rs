@@ -50,7 +50,7 @@ async fn a_refused_assignment_says_why() {
         config,
         put: vec![],
         remove: vec![],
-        handed_over: Vec::new(),
+        ..AssignmentUpdate::default()
     };
     let (status, text) = sidecar.put_update(&update(3, config)).await;
     assert_eq!(status, StatusCode::CONFLICT);

@@ -29,7 +29,7 @@ fn update() -> AssignmentUpdate {
         config: Fingerprint(7),
         put: vec![],
         remove: vec![],
-        handed_over: Vec::new(),
+        ..AssignmentUpdate::default()
     }
 }
 

@@ -44,7 +44,7 @@ async fn put(fleet: &Fleet, shard: u32, revision: u64, put: &[&str], remove: &[&
         config: CONFIG,
         put: put.iter().map(assigned).collect(),
         remove: remove.iter().map(|instance| id(instance)).collect(),
-        handed_over: Vec::new(),
+        ..AssignmentUpdate::default()
     };
     fleet.put_assignment(&url, &update).await.unwrap();
 }
@@ -150,7 +150,7 @@ async fn a_shard_that_took_targets_and_fell_silent_has_them() {
         config: CONFIG,
         put: vec![assigned("c")],
         remove: vec![id("a")],
-        handed_over: Vec::new(),
+        ..AssignmentUpdate::default()
     };
     fleet.put_assignment(&replica.shards[0].url, &update).await.unwrap();
     let taken = ShardChange { replica: replica.id, address: replica.shards[0].clone(), update };

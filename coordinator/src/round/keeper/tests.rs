@@ -159,7 +159,12 @@ impl Edges {
                     .filter(|(id, _)| targets.contains_key(*id))
                     .map(|(id, t)| (*id, t.clone()))
                     .collect();
-                state.assignment = Arc::new(ShardAssignment { revision: Revision(1), config: CONFIG, targets });
+                state.assignment = Arc::new(ShardAssignment {
+                    revision: Revision(1),
+                    config: CONFIG,
+                    targets,
+                    ..ShardAssignment::default()
+                });
             }),
             Event::Scrape { shard, job, n, load: found } => change(shards, shard, |state| {
                 let id = target(job, n).id;
@@ -307,7 +312,7 @@ fn a_shard_that_has_not_answered_counts_as_silent_and_as_having_what_it_was_told
         config: CONFIG,
         put: vec![assigned(target(0, 0), true), assigned(target(0, 2), false)],
         remove: vec![target(0, 1).id],
-        handed_over: Vec::new(),
+        ..AssignmentUpdate::default()
     };
     let replica = ReplicaId("replica-0".into());
     let change = ShardChange { replica, address: shard.address, update };

@@ -147,6 +147,7 @@ fn shard(target: Target, load: Load, config: Fingerprint) -> ObservedShard {
             revision: Revision(4),
             config,
             targets: [(assigned.target.id, assigned)].into_iter().collect(),
+            ..ShardAssignment::default()
         }),
     };
     ObservedShard {

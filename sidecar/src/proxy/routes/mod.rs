@@ -19,6 +19,7 @@ use narthex_common::{
     relabel::RelabelConfig,
     semantics::{NameValidation, PrometheusVersion},
     target::{Target, TargetId},
+    target_limit::TargetLimitExceeded,
 };
 use narthex_runtime::http_client::JobClient;
 use tracing::warn;
@@ -72,6 +73,8 @@ pub(super) struct JobRoute {
     pub(super) sample_limit: u64,
     pub(super) fallback_protocol: Option<String>,
     pub(super) version: PrometheusVersion,
+    /// Why none of its targets is scraped, if that is so: there are too many of them over all shards.
+    pub(super) exceeded_target_limit: Option<TargetLimitExceeded>,
     /// What `client` was made of.
     http_client: HttpClientConfig,
     /// What `kept` was made of.
@@ -134,7 +137,8 @@ impl Routes {
             let id = ids.id(&job.job_name)?;
             let previous = previous.and_then(|routes| routes.jobs.get(id)).map(AsRef::as_ref);
             let targets = by_job.remove(&job.job_name).unwrap_or_default();
-            Some((id.to_owned(), Arc::new(JobTargets::new(job, &targets, version, previous))))
+            let exceeded = assignment.exceeded_target_limits.get(&job.job_name).copied();
+            Some((id.to_owned(), Arc::new(JobTargets::new(job, &targets, exceeded, version, previous))))
         });
         Self { token: Token::new(token), jobs: jobs.collect() }
     }
@@ -184,8 +188,15 @@ fn target_uri(scheme: Scheme, authority: &str, asked: PathAndQuery) -> Result<Ur
 }
 
 impl JobTargets {
-    fn new(job: &ScrapeConfig, targets: &[&Target], version: PrometheusVersion, previous: Option<&Self>) -> Self {
-        let route = Arc::new(JobRoute::new(job, version, previous.map(|p| p.job.as_ref())));
+    fn new(
+        job: &ScrapeConfig,
+        targets: &[&Target],
+        exceeded_target_limit: Option<TargetLimitExceeded>,
+        version: PrometheusVersion,
+        previous: Option<&Self>,
+    ) -> Self {
+        let route = JobRoute::new(job, version, previous.map(|p| p.job.as_ref()));
+        let route = Arc::new(JobRoute { exceeded_target_limit, ..route });
         // What is remembered of kept samples is worth nothing under other rules.
         let same_rules = previous.is_some_and(|p| p.job.metric_rules == route.metric_rules);
         let mut by_address: HashMap<Address, Homonyms> = HashMap::new();
@@ -268,6 +279,7 @@ impl JobRoute {
             sample_limit: job.sample_limit,
             fallback_protocol: job.fallback_scrape_protocol.clone(),
             version,
+            exceeded_target_limit: None,
             http_client: job.http_client.clone(),
             metric_rules,
         }

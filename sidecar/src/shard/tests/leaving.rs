@@ -38,6 +38,7 @@ impl Running {
             put: Vec::new(),
             remove: vec![target.target.id],
             handed_over: vec![target.target.id],
+            ..AssignmentUpdate::default()
         };
         self.shard.put(update).unwrap();
         self.shard.look_after_leaving();
