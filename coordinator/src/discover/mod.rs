@@ -66,8 +66,11 @@ pub struct JobTargets {
     pub active: BTreeMap<TargetId, ActiveTarget>,
     /// Whether these are more than the job's `target_limit` allows: they are assigned, and not scraped.
     pub exceeded_target_limit: Option<TargetLimitExceeded>,
-    /// The discovered labels of targets that relabeling dropped.
+    /// The discovered labels of targets that relabeling dropped: of as many as `keep_dropped_targets` says, those of the
+    /// same groups every time.
     pub dropped: Vec<Labels>,
+    /// How many it dropped in all.
+    pub dropped_count: usize,
     /// Why label sets made no target, in Prometheus' words, once for every such set.
     pub errors: Vec<String>,
     /// Why discoveries of the job that failed when last tried did so. What they found before is still listed.

@@ -19,6 +19,7 @@ use super::{
 /// did not answer is among the [`failures`](super::JobTargets::failures) of its jobs.
 pub async fn discover_once(config: Arc<Config>, settings: DiscoverySettings, timeout: Duration) -> Discovered {
     let mut state = State::new(config, settings.version);
+    state.keep_all_dropped();
     let mechanisms = Mechanisms::new(settings, KindMetrics::default());
     let first_answers = state.discoveries().iter().map(|(id, discovery)| {
         let discoverer = discovery.config.discoverer(&mechanisms);

@@ -39,7 +39,9 @@ pub(super) type RelabeledGroups = BTreeMap<GroupKey, Arc<RelabeledGroup>>;
 pub(super) struct RelabeledGroup {
     group: Arc<TargetGroup>,
     active: Vec<(TargetId, ActiveTarget)>,
+    /// As many of those that were dropped as are kept.
     dropped: Vec<Labels>,
+    dropped_count: usize,
     errors: Vec<String>,
 }
 
@@ -70,10 +72,12 @@ impl JobBuilder {
             && own.convert_classic_histograms_to_nhcb == job.convert_classic_histograms_to_nhcb
     }
 
-    fn relabel(&self, group: Arc<TargetGroup>) -> RelabeledGroup {
+    /// Of what is dropped, at most so many are kept.
+    fn relabel(&self, group: Arc<TargetGroup>, most_dropped: usize) -> RelabeledGroup {
         let builder =
             self.builder.get_or_init(|| TargetBuilder::new(&self.job, self.version).map_err(|error| error.to_string()));
-        let mut relabeled = RelabeledGroup { group, active: Vec::new(), dropped: Vec::new(), errors: Vec::new() };
+        let (active, dropped, errors) = (Vec::new(), Vec::new(), Vec::new());
+        let mut relabeled = RelabeledGroup { group, active, dropped, dropped_count: 0, errors };
         let group = Arc::clone(&relabeled.group);
         match builder {
             Err(error) => relabeled.errors.extend(group.targets.iter().map(|_| error.clone())),
@@ -82,7 +86,12 @@ impl JobBuilder {
                     let active = ActiveTarget { target: Arc::new(target), discovered_labels: shown(discovered) };
                     relabeled.active.push((active.target.id, active));
                 }
-                Built::Dropped { discovered } => relabeled.dropped.push(shown(discovered)),
+                Built::Dropped { discovered } => {
+                    relabeled.dropped_count += 1;
+                    if relabeled.dropped.len() < most_dropped {
+                        relabeled.dropped.push(shown(discovered));
+                    }
+                }
                 Built::Failed { error, .. } => relabeled.errors.push(error),
             }),
         }
@@ -105,8 +114,26 @@ pub(super) struct Relabeling {
     pub(super) discovered: bool,
     /// What its discoveries failed with.
     pub(super) failures: Vec<String>,
-    /// Its `target_limit`, 0 is none.
-    pub(super) target_limit: u64,
+    /// How many targets it may have, and how many of those that are dropped are kept.
+    pub(super) limits: Limits,
+}
+
+/// Limits of a job that change none of its targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// `target_limit`, 0 is none.
+    pub(super) targets: u64,
+    /// The most dropped targets that are kept.
+    pub(super) dropped: usize,
+}
+
+impl Limits {
+    /// The limits of a job.
+    pub(super) fn of(job: &ScrapeConfig) -> Self {
+        // To Prometheus, 0 is all.
+        let dropped = usize::try_from(job.keep_dropped_targets).ok().filter(|kept| *kept > 0);
+        Self { targets: job.target_limit, dropped: dropped.unwrap_or(usize::MAX) }
+    }
 }
 
 /// A job, relabeled.
@@ -131,15 +158,19 @@ impl Relabeling {
     pub(super) fn run(mut self) -> Relabeled {
         let mut new_errors = 0;
         let mut groups = RelabeledGroups::new();
+        let mut room = self.limits.dropped;
         for (key, group) in self.groups {
-            let relabeled = match self.before.remove(&key) {
-                Some(before) if Arc::ptr_eq(&before.group, &group) => before,
-                Some(_) | None => {
-                    let relabeled = self.builder.relabel(group);
-                    new_errors += relabeled.errors.len();
-                    Arc::new(relabeled)
-                }
+            let before = self.before.remove(&key).filter(|before| Arc::ptr_eq(&before.group, &group));
+            let is_known = before.is_some();
+            let relabeled = match before {
+                Some(before) if before.dropped.len() == before.dropped_count.min(room) => before,
+                // What was dropped of it takes another part of the room now.
+                Some(_) | None => Arc::new(self.builder.relabel(group, room)),
             };
+            if !is_known {
+                new_errors += relabeled.errors.len();
+            }
+            room -= relabeled.dropped.len();
             groups.insert(key, relabeled);
         }
         let mut targets = JobTargets { discovered: self.discovered, failures: self.failures, ..JobTargets::default() };
@@ -148,9 +179,10 @@ impl Relabeling {
                 add(&mut targets.active, *id, active);
             }
             targets.dropped.extend(relabeled.dropped.iter().cloned());
+            targets.dropped_count += relabeled.dropped_count;
             targets.errors.extend(relabeled.errors.iter().cloned());
         }
-        targets.exceeded_target_limit = TargetLimitExceeded::of(targets.active.len() as u64, self.target_limit);
+        targets.exceeded_target_limit = TargetLimitExceeded::of(targets.active.len() as u64, self.limits.targets);
         targets.dropped.sort_unstable();
         targets.errors.sort_unstable();
         targets.failures.sort_unstable();

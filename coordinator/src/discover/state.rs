@@ -17,7 +17,7 @@ use super::{
     discoverer::{DiscoveryConfig, DiscoveryId, Update},
     group::TargetGroup,
     metrics::UsedMechanisms,
-    relabel::{Groups, JobBuilder, Relabeled, RelabeledGroups, Relabeling},
+    relabel::{Groups, JobBuilder, Limits, Relabeled, RelabeledGroups, Relabeling},
 };
 
 /// Everything discovery knows. A copy shares what was found and what was made of it.
@@ -36,8 +36,7 @@ pub(super) struct State {
 #[derive(Clone, Debug)]
 struct Job {
     builder: Arc<JobBuilder>,
-    /// Its `target_limit`, 0 is none.
-    target_limit: u64,
+    limits: Limits,
     /// The groups of its `static_configs`.
     statics: Vec<Arc<TargetGroup>>,
     discoveries: BTreeSet<DiscoveryId>,
@@ -84,12 +83,11 @@ impl State {
                 DiscoveryConfig::of_job(job).map(|block| self.use_block(block, job)).collect();
             let entry = match before.remove(&job.job_name) {
                 Some(old) if old.builder.makes_the_same_targets(job) => {
-                    let (target_limit, statics) = (job.target_limit, statics(job, &old.statics));
-                    Job { target_limit, statics, discoveries, ..old }
+                    Job { limits: Limits::of(job), statics: statics(job, &old.statics), discoveries, ..old }
                 }
                 old => Job {
                     builder: Arc::new(JobBuilder::new(job.clone(), self.version)),
-                    target_limit: job.target_limit,
+                    limits: Limits::of(job),
                     statics: statics(job, &[]),
                     discoveries,
                     relabeled: RelabeledGroups::new(),
@@ -154,6 +152,11 @@ impl State {
         }
     }
 
+    /// Keeps everything that is dropped until the next config, whatever the jobs say.
+    pub(super) fn keep_all_dropped(&mut self) {
+        self.jobs.values_mut().for_each(|job| job.limits.dropped = usize::MAX);
+    }
+
     /// Whether a job must be relabeled.
     pub(super) fn has_changed(&self) -> bool {
         !self.changed.is_empty()
@@ -178,7 +181,7 @@ impl State {
             before: job.relabeled.clone(),
             discovered: true,
             failures: Vec::new(),
-            target_limit: job.target_limit,
+            limits: job.limits,
         };
         for id in &job.discoveries {
             let Some(discovery) = self.discoveries.get(id) else { continue };

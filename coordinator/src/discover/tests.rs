@@ -360,3 +360,25 @@ async fn a_job_has_too_many_targets_while_the_limit_that_it_has_now_is_below_the
     discovery.manager.apply(config(more)).await;
     assert_eq!(exceeded(&*discovery.settled().await), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_dropped_targets_as_many_are_kept_as_the_config_says_and_all_are_counted() {
+    const YAML: &str = "scrape_configs: [{job_name: a, keep_dropped_targets: 3, file_sd_configs: [{files: [x.yml]}], \
+                        relabel_configs: [{source_labels: [__address__], regex: 'down.*', action: drop}]}]";
+    let mut discovery = Fixture::start(YAML);
+    let dropped = |found: &Discovered| {
+        let job = job(found, "a");
+        let names: Vec<_> = job.dropped.iter().map(|labels| labels.get("__address__").unwrap().to_owned()).collect();
+        (names.join(" "), job.dropped_count, job.active.len())
+    };
+    let groups = [group("0", &["down0", "up"]), group("1", &["down1", "down2"]), group("2", &["down3", "down4"])];
+    discovery.tell("file_sd_configs", found(groups.clone())).await;
+    assert_eq!(dropped(&*discovery.settled().await), ("down0 down1 down2".into(), 5, 1));
+    discovery.tell("file_sd_configs", found([group("0", &["up"])])).await;
+    assert_eq!(dropped(&*discovery.settled().await), ("down1 down2 down3".into(), 4, 1), "there is room for another");
+    discovery.tell("file_sd_configs", found([group("0", &["down5", "down6", "down7", "up"])])).await;
+    assert_eq!(dropped(&*discovery.settled().await), ("down5 down6 down7".into(), 7, 1), "and less again");
+    discovery.manager.apply(config(&YAML.replace("3", "0").leak())).await;
+    assert_eq!(dropped(&*discovery.settled().await).1, 7);
+    assert_eq!(job(&*discovery.settled().await, "a").dropped.len(), 7, "0 is all");
+}

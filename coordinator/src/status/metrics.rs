@@ -119,7 +119,7 @@ impl RoundMetrics {
         self.errors.inc_by(snapshot.errors.len() as u64);
         let targets = snapshot.discovered.jobs.iter().flat_map(|(job, found)| {
             let labels = |state| TargetLabels { job: job.to_string(), state };
-            [(labels("active"), count(found.active.len())), (labels("dropped"), count(found.dropped.len()))]
+            [(labels("active"), count(found.active.len())), (labels("dropped"), count(found.dropped_count))]
         });
         self.targets.show(targets.collect());
         if !snapshot.plan.replicas.is_empty() {

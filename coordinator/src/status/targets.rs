@@ -114,7 +114,7 @@ pub(super) fn targets_view(snapshot: &Snapshot, live: &LiveReports, query: &Targ
         if query.scrape_pool.as_deref().is_some_and(|asked| asked != pool) {
             continue;
         }
-        view.dropped_target_counts.insert(pool.to_owned(), found.dropped.len());
+        view.dropped_target_counts.insert(pool.to_owned(), found.dropped_count);
         if wants("dropped") && !only_statistics {
             let dropped = found.dropped.iter().cloned();
             view.dropped_targets.extend(

@@ -63,6 +63,7 @@ fn snapshot() -> Snapshot {
         discovered: true,
         active: [(scraped.id, active(&scraped)), (probed.id, active(&probed))].into_iter().collect(),
         dropped: vec![[("__address__", "c:9100")].into_iter().collect()],
+        dropped_count: 1,
         ..JobTargets::default()
     };
     let jobs: BTreeMap<JobName, _> = [("node".into(), Arc::new(found))].into_iter().collect();
