@@ -116,7 +116,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let (publish, snapshot) = watch::channel(None);
     let (readiness, ready) = watch::channel(Readiness::NotReady("starting".to_owned()));
     let client: Arc<dyn ShardClient> = Arc::new(HttpShardClient::new(client_settings(&args, local.as_deref()))?);
-    let api = status::router(ApiState::new(snapshot, config_file, Arc::clone(&client)))
+    let api = status::router(ApiState::new(snapshot, config_file, Arc::clone(&client), version))
         .merge(admin::routes(Arc::new(registry), ready));
     let server = tokio::spawn(web::serve(listener, api, web, shutdown.clone()));
     info!(address = %args.web_address, jobs = config.jobs.len(), "the coordinator is up");

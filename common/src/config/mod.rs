@@ -13,6 +13,7 @@ mod other_sections;
 mod paths;
 mod resolve;
 pub mod scrape;
+mod shown;
 mod sources;
 mod values_fingerprint;
 pub mod web;
@@ -136,6 +137,13 @@ impl Config {
     #[must_use]
     pub fn resolved(&self) -> yaml::Node {
         resolve::resolved(self)
+    }
+
+    /// The main file as it may be shown to whoever asks: with its secrets hidden, also in blocks of kinds that are not
+    /// known here; in doubt a value is hidden.
+    #[must_use]
+    pub fn shown(&self) -> yaml::Node {
+        shown::shown(&self.root)
     }
 
     /// `global.external_labels`, with `$VAR` and `${VAR}` replaced as Go's `os.Expand` does.

@@ -378,7 +378,7 @@ async fn of_dropped_targets_as_many_are_kept_as_the_config_says_and_all_are_coun
     assert_eq!(dropped(&*discovery.settled().await), ("down1 down2 down3".into(), 4, 1), "there is room for another");
     discovery.tell("file_sd_configs", found([group("0", &["down5", "down6", "down7", "up"])])).await;
     assert_eq!(dropped(&*discovery.settled().await), ("down5 down6 down7".into(), 7, 1), "and less again");
-    discovery.manager.apply(config(&YAML.replace("3", "0").leak())).await;
+    discovery.manager.apply(config(String::leak(YAML.replace('3', "0")))).await;
     assert_eq!(dropped(&*discovery.settled().await).1, 7);
     assert_eq!(job(&*discovery.settled().await, "a").dropped.len(), 7, "0 is all");
 }

@@ -28,6 +28,9 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// The largest answer that is read: an assignment of 100,000 targets with 2 KiB each fits, a flood does not.
 const MAX_ANSWER: usize = 256 << 20;
 
+/// The largest answer of a shard's Prometheus that is read.
+const MAX_PASSED_THROUGH: usize = 64 << 20;
+
 /// How much of an answer that is none of ours is repeated in an error.
 const MAX_QUOTED: usize = 200;
 
@@ -42,6 +45,11 @@ pub struct HttpShardClient(ReloadingClient);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
+
+/// A Prometheus' refusal of a query (400): it makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RefusedByPrometheus(pub String);
 
 impl HttpShardClient {
     /// A client with these settings. Shards are reached as they are listed: through a proxy only if the settings say so,
@@ -71,6 +79,17 @@ impl HttpShardClient {
     }
 
     async fn send(&self, method: Method, url: &Url, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        self.send_for(method, url, body, MAX_ANSWER).await
+    }
+
+    /// Sends a request for an answer of at most so many bytes.
+    async fn send_for(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Bytes,
+        most: usize,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let mut request = Request::builder().method(method).uri(url.as_str()).header(header::USER_AGENT, USER_AGENT);
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -78,7 +97,7 @@ impl HttpShardClient {
         let request = request.body(Full::new(body)).context("put the request together")?;
         let exchange = async {
             let response = self.0.current().await.send_once(request).await?;
-            Ok((response.status(), whole(response.into_body()).await?))
+            Ok((response.status(), whole(response.into_body(), most).await?))
         };
         tokio::time::timeout(REQUEST, exchange).await.with_context(|| format!("no answer within {REQUEST:?}"))?
     }
@@ -114,6 +133,24 @@ impl ShardClient for HttpShardClient {
         })
     }
 
+    fn prometheus<'a>(
+        &'a self,
+        shard: &'a Url,
+        path: &'a str,
+        query: &'a [(&'static str, String)],
+    ) -> BoxFuture<'a, anyhow::Result<Bytes>> {
+        Box::pin(async move {
+            let mut url = endpoint(shard, path);
+            url.query_pairs_mut().extend_pairs(query);
+            let (status, body) = self.send_for(Method::GET, &url, Bytes::new(), MAX_PASSED_THROUGH).await?;
+            if status.is_success() {
+                return Ok(body);
+            }
+            let error = refusal(status, &body);
+            Err(if status == StatusCode::BAD_REQUEST { RefusedByPrometheus(error.to_string()).into() } else { error })
+        })
+    }
+
     fn put_config<'a>(&'a self, shard: &'a Url, config: &'a ConfigSources) -> BoxFuture<'a, anyhow::Result<()>> {
         Box::pin(async move {
             let config = serde_json::to_vec(config).context("write the config")?;
@@ -133,16 +170,12 @@ fn endpoint(shard: &Url, path: &str) -> Url {
     url
 }
 
-/// The whole body, unless it is larger than any sidecar's.
-async fn whole(mut body: Incoming) -> anyhow::Result<Bytes> {
+/// The whole body, unless it is larger than it may be.
+async fn whole(mut body: Incoming, most: usize) -> anyhow::Result<Bytes> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.context("read the answer")?.into_data() else { continue };
-        anyhow::ensure!(
-            read.len() + data.len() <= MAX_ANSWER,
-            "read the answer: it is larger than {} MiB",
-            MAX_ANSWER >> 20
-        );
+        anyhow::ensure!(read.len() + data.len() <= most, "read the answer: it is larger than {} MiB", most >> 20);
         read.extend_from_slice(&data);
     }
     Ok(read.freeze())

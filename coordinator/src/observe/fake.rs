@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::future::{self, BoxFuture, FutureExt as _};
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate, TargetState},
@@ -22,7 +23,7 @@ use narthex_common::{
 use narthex_planner::world::OwnBudget;
 use url::Url;
 
-use super::{Refused, ShardClient};
+use super::{Refused, RefusedByPrometheus, ShardClient};
 use crate::provider::{Provider, Replica, ShardAddress};
 
 /// One replica, `replica-0`, of shards in memory.
@@ -62,6 +63,10 @@ pub(crate) struct FakeShard {
     pub(crate) idle_since: Option<Timestamp>,
     pub(crate) assignment: Assignment,
     pub(crate) samples: Samples,
+    /// What its Prometheus answers, by path, or why it refuses; anything else it does not know.
+    pub(crate) prometheus_answers: BTreeMap<&'static str, Result<serde_json::Value, String>>,
+    /// What its Prometheus was asked.
+    pub(crate) prometheus_was_asked: Vec<(String, Vec<(&'static str, String)>)>,
     /// Tells cursors of before and after a restart apart.
     epoch: u32,
     newest: u64,
@@ -176,6 +181,8 @@ impl FakeShard {
             idle_since: None,
             assignment: Assignment::default(),
             samples: Samples::new(),
+            prometheus_answers: BTreeMap::new(),
+            prometheus_was_asked: Vec::new(),
             epoch: 0,
             newest: 0,
             targets: BTreeMap::new(),
@@ -288,6 +295,22 @@ impl ShardClient for Fleet {
             let mut samples: Samples = asked_for.map(|(name, job)| (name.clone(), job.clone())).collect();
             samples.values_mut().for_each(|job| job.list_largest(query.limit));
             Ok(samples)
+        })
+    }
+
+    fn prometheus<'a>(
+        &'a self,
+        shard: &'a Url,
+        path: &'a str,
+        query: &'a [(&'static str, String)],
+    ) -> BoxFuture<'a, anyhow::Result<Bytes>> {
+        self.ask(shard, |shard, _, _| {
+            shard.prometheus_was_asked.push((path.to_owned(), query.to_vec()));
+            match shard.prometheus_answers.get(path) {
+                Some(Ok(answer)) => Ok(Bytes::from(answer.to_string())),
+                Some(Err(reason)) => Err(RefusedByPrometheus(reason.clone()).into()),
+                None => anyhow::bail!("answered 404 Not Found"),
+            }
         })
     }
 

@@ -9,6 +9,7 @@ mod world;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use narthex_common::{
     assignment::{Assignment, AssignmentUpdate},
@@ -21,7 +22,7 @@ use narthex_common::{
 use narthex_planner::world::Seen;
 use url::Url;
 
-pub use client::{HttpShardClient, Refused};
+pub use client::{HttpShardClient, Refused, RefusedByPrometheus};
 pub use observer::Observer;
 pub use state::{ShardAssignment, ShardState};
 #[cfg(test)]
@@ -42,6 +43,15 @@ pub trait ShardClient: Send + Sync {
     fn samples<'a>(&'a self, shard: &'a Url, query: &'a SamplesQuery) -> BoxFuture<'a, anyhow::Result<Samples>>;
     /// Gives the shard a config, if it has no file of its own.
     fn put_config<'a>(&'a self, shard: &'a Url, config: &'a ConfigSources) -> BoxFuture<'a, anyhow::Result<()>>;
+    /// What the shard's Prometheus answers to a path of its API with a query, as it is.
+    ///
+    /// It is [`RefusedByPrometheus`] when that finds the query senseless.
+    fn prometheus<'a>(
+        &'a self,
+        shard: &'a Url,
+        path: &'a str,
+        query: &'a [(&'static str, String)],
+    ) -> BoxFuture<'a, anyhow::Result<Bytes>>;
     /// Tells the shard to read its config file again.
     fn reload<'a>(&'a self, shard: &'a Url) -> BoxFuture<'a, anyhow::Result<()>>;
 }

@@ -14,8 +14,8 @@ use futures_util::future::BoxFuture;
 use narthex_common::{
     api::{Answer, ErrorType},
     fingerprint::NotAFingerprint,
-    job::job_pattern,
     samples::SamplesQuery,
+    semantics::PrometheusVersion,
     target::TargetId,
 };
 use narthex_planner::Round;
@@ -27,10 +27,10 @@ use super::{
     live::Live,
     plan::{PlanQuery, Planned, Targets, plan_view},
     preview::{self, PreviewRequest},
+    prometheus_api,
     samples::fleet_samples,
     shard_summaries,
     target_history::target_history,
-    targets::{TargetsQuery, targets_view},
 };
 use crate::observe::ShardClient;
 
@@ -50,12 +50,16 @@ pub trait Reload: Send + Sync {
 #[derive(Clone)]
 pub struct ApiState {
     snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// What Prometheus the shards run.
+    pub(super) version: PrometheusVersion,
     reload: Arc<dyn Reload>,
     try_config: Arc<dyn TryConfig>,
-    live: Arc<Live>,
-    client: Arc<dyn ShardClient>,
+    pub(super) live: Arc<Live>,
+    pub(super) client: Arc<dyn ShardClient>,
     /// One at a time asks all shards which metrics they have: each may answer with megabytes.
     asking_for_samples: Arc<Semaphore>,
+    /// One at a time asks all shards what metrics mean, for the same reason.
+    pub(super) asking_for_metadata: Arc<Semaphore>,
     /// One preview at a time: a large one keeps a core busy for a minute.
     previews: Arc<Semaphore>,
 }
@@ -67,21 +71,24 @@ impl ApiState {
         snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
         config: Arc<impl Reload + TryConfig + 'static>,
         client: Arc<dyn ShardClient>,
+        version: PrometheusVersion,
     ) -> Self {
         let (reload, try_config) = (Arc::clone(&config) as _, config as _);
         Self {
             snapshot,
+            version,
             reload,
             try_config,
             live: Arc::new(Live::new(Arc::clone(&client))),
             client,
             asking_for_samples: Arc::new(Semaphore::new(1)),
+            asking_for_metadata: Arc::new(Semaphore::new(1)),
             previews: Arc::new(Semaphore::new(1)),
         }
     }
 
     /// The newest round. Cloned out, so that a long answer does not keep the next one from being published.
-    fn newest(&self) -> Result<Arc<Snapshot>, Failure> {
+    pub(super) fn newest(&self) -> Result<Arc<Snapshot>, Failure> {
         self.snapshot.borrow().clone().ok_or_else(|| Failure {
             status: StatusCode::SERVICE_UNAVAILABLE,
             error_type: ErrorType::Unavailable,
@@ -93,7 +100,6 @@ impl ApiState {
 /// The API's routes.
 pub fn router(state: ApiState) -> Router {
     Router::new()
-        .route("/api/v1/targets", get(targets))
         .route("/api/v1/targets/{id}/history", get(history))
         .route("/api/v1/plan", get(plan))
         .route("/api/v1/plan/preview", post(preview).layer(DefaultBodyLimit::max(MAX_BODY)))
@@ -104,14 +110,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/debug/world", get(world))
         .route("/debug/round", get(round))
         .route("/-/reload", post(reload).put(reload))
+        .merge(prometheus_api::routes())
         .with_state(state)
-}
-
-async fn targets(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
-    let query = targets_query(query.as_deref().unwrap_or_default()).map_err(Failure::bad_data)?;
-    let snapshot = state.newest()?;
-    let live = state.live.reports(&snapshot.observed).await;
-    Ok(success(targets_view(&snapshot, &live, &query)))
 }
 
 async fn shards(State(state): State<ApiState>) -> Result<Response, Failure> {
@@ -209,25 +209,10 @@ async fn reload(State(state): State<ApiState>) -> Response {
     }
 }
 
-fn targets_query(query: &str) -> Result<TargetsQuery, String> {
-    let mut asked = TargetsQuery::default();
-    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        match &*key {
-            "state" => asked.state = Some(value.to_lowercase()).filter(|state| !state.is_empty()),
-            "scrapePool" => asked.scrape_pool = Some(value.into_owned()).filter(|pool| !pool.is_empty()),
-            "statistics" if value == "only" || value == "with" => asked.statistics = Some(value.into_owned()),
-            "statistics" if value.is_empty() => {}
-            "statistics" => return Err(format!("statistics is {value:?}; it may be \"only\" or \"with\"")),
-            "job" => asked.jobs.push(job_pattern(&value, asked.jobs.len())?),
-            "health" => asked.health.push(value.into_owned()),
-            _ => {}
-        }
-    }
-    Ok(asked)
-}
-
 /// Does work whose length grows with the number of targets where it keeps no other request waiting.
-async fn off_the_async_threads<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn off_the_async_threads<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Failure {
         status: StatusCode::INTERNAL_SERVER_ERROR,
         error_type: ErrorType::Internal,
@@ -235,19 +220,19 @@ async fn off_the_async_threads<T: Send + 'static>(work: impl FnOnce() -> T + Sen
     })
 }
 
-fn success(data: impl Serialize) -> Response {
+pub(super) fn success(data: impl Serialize) -> Response {
     Json(Answer::Success { data }).into_response()
 }
 
 /// Why there is no data.
-struct Failure {
+pub(super) struct Failure {
     status: StatusCode,
     error_type: ErrorType,
     error: String,
 }
 
 impl Failure {
-    fn bad_data(error: String) -> Self {
+    pub(super) fn bad_data(error: String) -> Self {
         Self { status: StatusCode::BAD_REQUEST, error_type: ErrorType::BadData, error }
     }
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use narthex_common::{
-    labels, labels::Labels, load::Series, report::Health, shard::ReplicaId, target::TargetId, time::Timestamp,
+    job::job_pattern, labels, labels::Labels, load::Series, report::Health, shard::ReplicaId, target::TargetId,
+    time::Timestamp,
 };
 use narthex_planner::reason::Unplaced;
 use regex::Regex;
@@ -34,6 +35,26 @@ pub(super) struct TargetsQuery {
     pub(super) health: Vec<String>,
 }
 
+impl TargetsQuery {
+    /// Reads a query.
+    pub(super) fn parse(query: &str) -> Result<Self, String> {
+        let mut asked = Self::default();
+        for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "state" => asked.state = Some(value.to_lowercase()).filter(|state| !state.is_empty()),
+                "scrapePool" => asked.scrape_pool = Some(value.into_owned()).filter(|pool| !pool.is_empty()),
+                "statistics" if value == "only" || value == "with" => asked.statistics = Some(value.into_owned()),
+                "statistics" if value.is_empty() => {}
+                "statistics" => return Err(format!("statistics is {value:?}; it may be \"only\" or \"with\"")),
+                "job" => asked.jobs.push(job_pattern(&value, asked.jobs.len())?),
+                "health" => asked.health.push(value.into_owned()),
+                _ => {}
+            }
+        }
+        Ok(asked)
+    }
+}
+
 /// The answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,7 +63,8 @@ pub(super) struct TargetsView {
     #[serde(skip_serializing_if = "Option::is_none")]
     active_statistics: Option<Vec<JobStatistics>>,
     dropped_targets: Vec<DroppedTargetView>,
-    dropped_target_counts: BTreeMap<String, usize>,
+    /// Of all jobs, whichever is asked about; none when nobody asks about dropped targets.
+    dropped_target_counts: Option<BTreeMap<String, usize>>,
 }
 
 /// One target that is to be scraped.
@@ -103,18 +125,18 @@ pub(super) fn targets_view(snapshot: &Snapshot, live: &LiveReports, query: &Targ
     let only_statistics = query.statistics.as_deref() == Some("only");
     let wants = |state: &str| query.state.as_deref().is_none_or(|asked| asked == state || asked == "any");
     let scraped = snapshot.scraped(live);
+    let counts = snapshot.discovered.jobs.iter().map(|(job, found)| (job.to_string(), found.dropped_count));
     let mut view = TargetsView {
         active_targets: Vec::new(),
         active_statistics: query.statistics.as_ref().map(|_| Vec::new()),
         dropped_targets: Vec::new(),
-        dropped_target_counts: BTreeMap::new(),
+        dropped_target_counts: wants("dropped").then(|| counts.collect()),
     };
     for (job, found) in &snapshot.discovered.jobs {
         let pool = job.as_str();
         if query.scrape_pool.as_deref().is_some_and(|asked| asked != pool) {
             continue;
         }
-        view.dropped_target_counts.insert(pool.to_owned(), found.dropped_count);
         if wants("dropped") && !only_statistics {
             let dropped = found.dropped.iter().cloned();
             view.dropped_targets.extend(

@@ -47,8 +47,12 @@ pub(super) fn api(snapshot: Snapshot) -> Router {
 }
 
 pub(super) fn api_with(snapshot: Snapshot, config: FakeConfig) -> Router {
+    api_over(snapshot, config, Fleet::new(1, Fingerprint(0)))
+}
+
+pub(super) fn api_over(snapshot: Snapshot, config: FakeConfig, fleet: Arc<Fleet>) -> Router {
     let (_, newest) = watch::channel(Some(Arc::new(snapshot)));
-    router(ApiState::new(newest, Arc::new(config), Fleet::new(1, Fingerprint(0))))
+    router(ApiState::new(newest, Arc::new(config), fleet, PrometheusVersion::V3_5))
 }
 
 /// The status and the answer to a request.

@@ -41,6 +41,7 @@ mod http;
 mod metrics;
 mod plan;
 mod preview;
+mod prometheus_api;
 mod samples;
 
 fn target(instance: &str) -> Target {

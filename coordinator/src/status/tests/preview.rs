@@ -85,7 +85,12 @@ async fn a_preview_changes_nothing() {
     let config = FakeConfig { found: Some((*found).clone()), gate: None };
     let fleet = Fleet::new(2, snapshot.config);
     let (_publish, newest) = tokio::sync::watch::channel(Some(Arc::new(snapshot)));
-    let api = super::super::router(super::super::ApiState::new(newest, Arc::new(config), Arc::clone(&fleet) as _));
+    let api = super::super::router(super::super::ApiState::new(
+        newest,
+        Arc::new(config),
+        Arc::clone(&fleet) as _,
+        PrometheusVersion::V3_5,
+    ));
     let before = (get(&api, "/debug/world").await, get(&api, "/api/v1/plan").await);
     for body in [
         json!({"policy": {"max_series": 600}, "rounds": 20}),
