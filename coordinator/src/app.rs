@@ -28,6 +28,7 @@ use crate::{
     provider::{LocalProvider, LocalSettings, Provider, StaticProvider},
     reload::ConfigFile,
     round::Rounds,
+    sharding_rules::ShardingRules,
     simulate,
     status::{self, ApiState, RoundMetrics},
 };
@@ -79,7 +80,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let version = args.prometheus_version;
     let rules = args.rules()?;
     let limits = args.target.limits()?;
-    let config = Arc::new(load_config(&args.config_file, version)?);
+    let sharding = ShardingRules::ignored_if(args.ignore_sharding_rules);
+    let config = Arc::new(load_config(&args.config_file, version, sharding)?);
     let listener = listen(&args.web_address, "--web.address").await?;
     let shutdown = Shutdown::on_signals().context("listen to signals")?;
     let local = match args.shard.kind {
@@ -110,7 +112,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         &mut registry,
         shutdown.clone(),
     );
-    let config_file = ConfigFile::new(args.config_file.clone(), version, discovery, &mut registry);
+    let config_file = ConfigFile::new(args.config_file.clone(), (version, sharding), discovery, &mut registry);
     config_file.reload_on_hangup().context("listen to SIGHUP")?;
 
     let (publish, snapshot) = watch::channel(None);
@@ -161,13 +163,18 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     server.await.context("the web server ended abnormally")
 }
 
-/// Reads and checks a config.
+/// Reads and checks a config, by whose rules targets are made.
 ///
 /// # Errors
 /// When Prometheus would refuse it, or it asks for something that Narthex cannot do.
-pub fn load_config(path: &std::path::Path, version: PrometheusVersion) -> anyhow::Result<Config> {
+pub fn load_config(
+    path: &std::path::Path,
+    version: PrometheusVersion,
+    sharding: ShardingRules,
+) -> anyhow::Result<Config> {
     let path = std::path::absolute(path).with_context(|| format!("find {}", path.display()))?;
     let config = Config::load(&path, &Disk, version)?;
+    let config = sharding.treat(config);
     discover::check(&config, version)?;
     Ok(config)
 }

@@ -165,6 +165,9 @@ pub struct CheckTargetsArgs {
     /// The Prometheus version whose rules apply, such as 2.42 or 3.5: that of your shards.
     #[arg(long = "prometheus-version", default_value = "3.5", value_name = "VERSION")]
     pub prometheus_version: PrometheusVersion,
+    /// Leaves out the relabeling rules of prometheus-operator's shards, as the coordinator does with the same flag.
+    #[arg(long = "relabel.ignore-sharding-rules")]
+    pub ignore_sharding_rules: bool,
     /// How long to wait for the first answer of every discovery, such as 500ms or 5s.
     #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
@@ -218,6 +221,10 @@ pub struct RunArgs {
     /// shards.
     #[arg(long = "prometheus.version", default_value = "3.5", value_name = "VERSION")]
     pub prometheus_version: PrometheusVersion,
+    /// Leaves out the relabeling rules by which prometheus-operator has each of its shards keep a part of the targets:
+    /// the hashmod to `__tmp_hash`, and the keep of one number of it. No other rule is touched.
+    #[arg(long = "relabel.ignore-sharding-rules")]
+    pub ignore_sharding_rules: bool,
     /// How several replicas relate to each other.
     #[arg(long = "replica.placement", value_enum, default_value = "independent", value_name = "HOW")]
     pub replica_placement: ReplicaPlacement,

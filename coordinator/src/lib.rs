@@ -14,5 +14,6 @@ pub mod probe;
 pub mod provider;
 pub mod reload;
 pub mod round;
+pub mod sharding_rules;
 pub mod simulate;
 pub mod status;

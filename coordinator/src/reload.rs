@@ -22,6 +22,7 @@ use tracing::{error, info};
 use crate::{
     app::load_config,
     discover::{Discovered, DiscoveryManager},
+    sharding_rules::ShardingRules,
     status::{Reload, TryConfig},
 };
 
@@ -31,6 +32,7 @@ mod previewed;
 pub struct ConfigFile {
     path: PathBuf,
     version: PrometheusVersion,
+    sharding: ShardingRules,
     /// One reload at a time.
     discovery: Mutex<DiscoveryManager>,
     last_successful: Gauge,
@@ -41,7 +43,7 @@ impl ConfigFile {
     /// A file that was read once already.
     pub fn new(
         path: PathBuf,
-        version: PrometheusVersion,
+        (version, sharding): (PrometheusVersion, ShardingRules),
         discovery: DiscoveryManager,
         registry: &mut Registry,
     ) -> Arc<Self> {
@@ -58,7 +60,7 @@ impl ConfigFile {
             Unit::Seconds,
             last_success.clone(),
         );
-        let file = Self { path, version, discovery: Mutex::new(discovery), last_successful, last_success };
+        let file = Self { path, version, sharding, discovery: Mutex::new(discovery), last_successful, last_success };
         file.count_success();
         Arc::new(file)
     }
@@ -90,7 +92,7 @@ impl Reload for ConfigFile {
     fn reload(&self) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(async move {
             let discovery = self.discovery.lock().await;
-            match load_config(&self.path, self.version) {
+            match load_config(&self.path, self.version, self.sharding) {
                 Ok(config) => {
                     info!(path = %self.path.display(), jobs = config.jobs.len(), "config reloaded");
                     discovery.apply(Arc::new(config)).await;
@@ -110,8 +112,9 @@ impl Reload for ConfigFile {
 impl TryConfig for ConfigFile {
     fn try_config(&self, running: Arc<Config>, text: String) -> BoxFuture<'_, anyhow::Result<Discovered>> {
         Box::pin(async move {
-            let version = self.version;
-            let config = tokio::task::spawn_blocking(move || previewed::read(&running, &text, version)).await??;
+            let (version, sharding) = (self.version, self.sharding);
+            let config =
+                tokio::task::spawn_blocking(move || previewed::read(&running, &text, version, sharding)).await??;
             let discovery = self.discovery.lock().await.clone();
             discovery.preview(Arc::new(config)).await.context("the coordinator is shutting down")
         })

@@ -132,7 +132,7 @@ mod tests {
     #[case("url: 'http://u:pw@h/x?a=b&access_token=pw'", "url: \"http://u:xxxxx@h/x?a=b&access_token=xxxxx\"\n")]
     #[case("targets: ['u:pw@h:1', 'h:2']", "targets:\n- u:xxxxx@h:1\n- h:2\n")]
     #[case("token_url: http://h/token", "token_url: http://h/token\n")]
-    #[case("token: ''\nsecret:", "token: \"\"\nsecret: null\n")]
+    #[case("token: ''\nsecret:", "token: \"\"\nsecret:\n")]
     #[case("labels: {token: shown, monkey: shown}", "labels:\n  token: shown\n  monkey: shown\n")]
     #[case("monkey: shown", "monkey: shown\n")]
     fn secrets_are_hidden_and_places_are_not(#[case] written: &str, #[case] expected: &str) {

@@ -7,6 +7,7 @@ mod go_case;
 mod go_regex;
 mod matcher;
 mod names;
+pub mod operator_sharding;
 mod rules;
 
 pub use config::{Action, BadRule, RelabelConfig};

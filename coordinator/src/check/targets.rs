@@ -10,6 +10,7 @@ use super::{Verdict, table};
 use crate::{
     args::{CheckTargetsArgs, Output},
     discover::{Discovered, DiscoverySettings, discover_once, unsupported},
+    sharding_rules::ShardingRules,
 };
 
 /// What discovery found, in Prometheus' words where its API has some. Everything is sorted.
@@ -66,6 +67,9 @@ pub(super) async fn check(args: &CheckTargetsArgs) -> Verdict {
         Ok(config) => config,
         Err(error) => return Verdict::refused(vec![error.to_string()]),
     };
+    if args.ignore_sharding_rules {
+        config = ShardingRules::Ignored.treat(config);
+    }
     if let Some(wanted) = &args.job {
         config.jobs.retain(|job| job.job_name.as_str() == wanted);
         if config.jobs.is_empty() {

@@ -382,3 +382,37 @@ async fn of_dropped_targets_as_many_are_kept_as_the_config_says_and_all_are_coun
     assert_eq!(dropped(&*discovery.settled().await).1, 7);
     assert_eq!(job(&*discovery.settled().await, "a").dropped.len(), 7, "0 is all");
 }
+
+#[tokio::test(start_paused = true)]
+async fn discovery_that_fails_for_ten_minutes_or_flaps_loses_nothing_for_a_moment() {
+    let mut discovery = Fixture::start("scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://sd/x'}]}]");
+    discovery.tell("/x", found([group("0", &["1", "2"]), group("1", &["3"])])).await;
+    assert_eq!(instances(job(&*discovery.settled().await, "a")).len(), 3);
+    for minute in 0..10 {
+        // What came before a failure may be told with it; it is not all there is.
+        discovery.tell("/x", Update { groups: vec![group("0", &["1", "2"])], ..failed("connection refused") }).await;
+        tokio::time::sleep(Duration::from_secs(55)).await;
+        let found = discovery.settled().await;
+        let job = job(&found, "a");
+        assert_eq!((job.discovered, instances(job).len(), job.failures.len()), (true, 3, 1), "minute {minute}");
+    }
+    for second in 0..60 {
+        let again = found([group("0", &["1", "2"]), group("1", &["3"])]);
+        discovery.tell("/x", if second % 2 == 0 { again } else { failed("timeout") }).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(instances(job(&discovery.snapshot.borrow(), "a")).len(), 3, "second {second}");
+    }
+    discovery.tell("/x", found([group("0", &[]), group("1", &[])])).await;
+    let job = Arc::clone(job(&*discovery.settled().await, "a"));
+    assert_eq!((job.discovered, job.active.len(), job.failures.len()), (true, 0, 0), "an answer that there is nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discovery_that_only_ever_failed_has_not_answered() {
+    let mut discovery = Fixture::start("scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://sd/x'}]}]");
+    for _ in 0..20 {
+        discovery.tell("/x", failed("connection refused")).await;
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        assert!(!job(&*discovery.settled().await, "a").discovered);
+    }
+}

@@ -12,16 +12,22 @@ use narthex_common::{
 };
 use narthex_runtime::files::Disk;
 
-use crate::discover;
+use crate::{discover, sharding_rules::ShardingRules};
 
 /// What errors call a text that is no file.
 const NAME: &str = "config";
 
 /// Reads and checks a text as if it stood in the file of the running config.
-pub(super) fn read(running: &Config, text: &str, version: PrometheusVersion) -> anyhow::Result<Config> {
+pub(super) fn read(
+    running: &Config,
+    text: &str,
+    version: PrometheusVersion,
+    sharding: ShardingRules,
+) -> anyhow::Result<Config> {
     let path = &running.path;
     let previewed = Previewed { path, text, running: &running.sources };
     let config = Config::load(path, &previewed, version).map_err(|error| in_the_text(path, error))?;
+    let config = sharding.treat(config);
     if let Err(discover::Refusals(refusals)) = discover::check(&config, version) {
         let refusals = refusals.into_iter().map(|refusal| in_the_text(path, refusal).to_string());
         bail!("{}", refusals.collect::<Vec<_>>().join("\n"));
@@ -76,7 +82,13 @@ mod tests {
     fn a_text_is_read_as_if_it_stood_in_the_file_and_the_file_stays() {
         let dir = tempfile::tempdir().unwrap();
         let running = running(dir.path(), "scrape_configs: [{job_name: a}]");
-        let config = read(&running, "scrape_configs: [{job_name: b, file_sd_configs: [{files: [x.yml]}]}]", V).unwrap();
+        let config = read(
+            &running,
+            "scrape_configs: [{job_name: b, file_sd_configs: [{files: [x.yml]}]}]",
+            V,
+            ShardingRules::Applied,
+        )
+        .unwrap();
         assert_eq!((config.jobs.len(), config.jobs[0].job_name.as_str()), (1, "b"));
         assert_eq!(std::fs::read_to_string(&running.path).unwrap(), "scrape_configs: [{job_name: a}]");
     }
@@ -85,7 +97,7 @@ mod tests {
     fn errors_say_line_and_job_of_the_text() {
         let dir = tempfile::tempdir().unwrap();
         let running = running(dir.path(), "{}");
-        let error = |text| read(&running, text, V).unwrap_err().to_string();
+        let error = |text| read(&running, text, V, ShardingRules::Applied).unwrap_err().to_string();
         let unknown = error("scrape_configs:\n- job_name: a\n  scrape_intervall: 5s");
         assert!(unknown.starts_with("config:3: job \"a\": "), "{unknown}");
         let unsupported = error("scrape_configs:\n- job_name: a\n  consul_sd_configs: [{server: x}]");
@@ -101,9 +113,16 @@ mod tests {
         std::fs::write(dir.path().join("more.yml"), "scrape_configs: [{job_name: more}]").unwrap();
         std::fs::write(dir.path().join("other.yml"), "hunter2").unwrap();
         let running = running(dir.path(), "scrape_config_files: [more.yml]");
-        let config = read(&running, "scrape_config_files: [more.yml]\nscrape_configs: [{job_name: a}]", V).unwrap();
+        let config = read(
+            &running,
+            "scrape_config_files: [more.yml]\nscrape_configs: [{job_name: a}]",
+            V,
+            ShardingRules::Applied,
+        )
+        .unwrap();
         assert_eq!(config.jobs.len(), 2);
-        let error = read(&running, "scrape_config_files: [other.yml]", V).unwrap_err().to_string();
+        let error =
+            read(&running, "scrape_config_files: [other.yml]", V, ShardingRules::Applied).unwrap_err().to_string();
         assert!(error.ends_with("a preview reads only files that the running config names, too"), "{error}");
         assert!(!error.contains("hunter2"));
     }
@@ -135,7 +154,7 @@ mod tests {
             "static_configs: [{targets: ['http://u:hunter2@h/x']}]",
         ] {
             let text = format!("scrape_configs:\n- job_name: a\n  {field}\n");
-            let error = read(&running, &text, V)
+            let error = read(&running, &text, V, ShardingRules::Applied)
                 .map(drop)
                 .map_or_else(|error| format!("{error:#} {error:?}"), |()| String::new());
             assert!(!error.contains("hunter2"), "{field}: {error}");
