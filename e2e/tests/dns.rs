@@ -16,7 +16,8 @@ use narthex_e2e::{
 };
 use serde_json::{Value, json};
 
-/// A dnsmasq that answers for everything below `example`, and asks nobody else.
+/// A dnsmasq that answers for everything below `example`, and asks nobody else. Of bare names it says that they do not
+/// exist; else it would refuse to say anything.
 struct Dnsmasq {
     process: Process,
     resolv_conf: PathBuf,
@@ -30,7 +31,7 @@ impl Dnsmasq {
             &conf,
             format!(
                 "port={port}\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\nkeep-in-foreground\n\
-                 log-facility=-\npid-file=\nlocal=/example/\n{user}{records}"
+                 log-facility=-\npid-file=\nlocal=/example/\nlocal=/such/\nlocal=/_tcp/\n{user}{records}"
             ),
         )?;
         let mut command = Command::new(std::env::var_os("DNSMASQ").context("$DNSMASQ is not set: run e2e/run.sh")?);
