@@ -48,7 +48,7 @@ pub(crate) async fn measure(args: &Args) -> anyhow::Result<()> {
         );
         let proxy = sidecar.proxy.clone();
         let [mut direct, mut proxied] = tokio::task::spawn_blocking(move || {
-            take_turns(Scraper::new(&address, directly)?, Scraper::new(&proxy, through)?)
+            take_turns([(Scraper::new(&address)?, directly), (Scraper::new(&proxy)?, through)])
         })
         .await??;
         direct.sort_unstable();
@@ -69,45 +69,42 @@ pub(crate) async fn measure(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A connection that is kept, and the request that goes out on it again and again.
-struct Scraper {
-    connection: BufReader<TcpStream>,
-    request: String,
-}
+/// A connection that is kept.
+pub(crate) struct Scraper(BufReader<TcpStream>);
 
 impl Scraper {
-    fn new(address: &str, request: String) -> anyhow::Result<Self> {
+    pub(crate) fn new(address: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        Ok(Self { connection: BufReader::with_capacity(1 << 16, stream), request })
+        Ok(Self(BufReader::with_capacity(1 << 16, stream)))
     }
 
-    fn scrape(&mut self) -> anyhow::Result<Duration> {
+    /// Sends a request and reads the whole answer; how long that took.
+    pub(crate) fn scrape(&mut self, request: &str) -> anyhow::Result<Duration> {
         let began = Instant::now();
-        self.connection.get_mut().write_all(self.request.as_bytes())?;
+        self.0.get_mut().write_all(request.as_bytes())?;
         let (mut line, mut length) = (String::new(), 0);
-        self.connection.read_line(&mut line)?;
+        self.0.read_line(&mut line)?;
         ensure!(line.starts_with("HTTP/1.1 200 "), "{line}");
         while line != "\r\n" {
             line.clear();
-            self.connection.read_line(&mut line)?;
+            self.0.read_line(&mut line)?;
             if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse()?;
             }
         }
         let mut body = vec![0; length];
-        self.connection.read_exact(&mut body)?;
+        self.0.read_exact(&mut body)?;
         Ok(began.elapsed())
     }
 }
 
 /// The two scrape alternately, so that whatever else the machine does disturbs both alike.
-fn take_turns(direct: Scraper, proxied: Scraper) -> anyhow::Result<[Vec<Duration>; 2]> {
-    let mut scrapers = [direct, proxied];
+fn take_turns(mut scrapers: [(Scraper, String); 2]) -> anyhow::Result<[Vec<Duration>; 2]> {
     let mut took = [Vec::with_capacity(SCRAPES), Vec::with_capacity(SCRAPES)];
     for scrape in 0..FIRST_SCRAPES + SCRAPES {
-        for (scraper, took) in scrapers.iter_mut().zip(&mut took) {
-            let time = scraper.scrape()?;
+        for ((scraper, request), took) in scrapers.iter_mut().zip(&mut took) {
+            let time = scraper.scrape(request)?;
             if scrape >= FIRST_SCRAPES {
                 took.push(time);
             }

@@ -6,6 +6,7 @@
 mod latency;
 mod memory;
 mod rig;
+mod scrape;
 mod usage;
 mod work;
 
@@ -54,6 +55,8 @@ enum Part {
     HugeText,
     /// The same with gzip.
     HugeGzip,
+    /// What a scrape of 5,000 series costs the sidecar, without a Prometheus.
+    Scrape,
     /// What the sidecar adds to the time a small scrape takes.
     Latency,
     /// The sidecar's memory, idle and for each scrape that is under way.
@@ -70,7 +73,7 @@ impl Part {
             Self::ManyGzip => Some(many(Encoding::Gzip)),
             Self::HugeText => Some(huge(Encoding::Text)),
             Self::HugeGzip => Some(huge(Encoding::Gzip)),
-            Self::Latency | Self::Memory => None,
+            Self::Scrape | Self::Latency | Self::Memory => None,
         }
     }
 }
@@ -82,6 +85,7 @@ async fn main() -> anyhow::Result<()> {
     for part in parts {
         match (part.work(), part) {
             (Some(work), _) => work::measure(work, &args).await.with_context(|| format!("measure {part:?}"))?,
+            (None, Part::Scrape) => scrape::measure(&args).await.context("measure a scrape")?,
             (None, Part::Latency) => latency::measure(&args).await.context("measure latency")?,
             (None, _) => memory::measure(&args).await.context("measure memory")?,
         }

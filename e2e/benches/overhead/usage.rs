@@ -1,6 +1,6 @@
 //! What a process has used: CPU time and memory, from `/proc`.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::Context as _;
 
@@ -18,6 +18,30 @@ pub(crate) fn cpu_seconds(id: u32) -> anyhow::Result<f64> {
     const USER: usize = 14;
     const SYSTEM: usize = 15;
     Ok((field(USER)? + field(SYSTEM)?) / TICKS_PER_SECOND)
+}
+
+/// The time the threads of a process that live have spent on a CPU: more exact than [`cpu_seconds`].
+pub(crate) fn on_cpu(id: u32) -> anyhow::Result<Duration> {
+    let of_each = of_each_thread(id, "schedstat", |stat| stat.split_whitespace().next()?.parse().ok())?;
+    Ok(Duration::from_nanos(of_each))
+}
+
+/// How often the threads of a process that live were switched away from.
+pub(crate) fn context_switches(id: u32) -> anyhow::Result<u64> {
+    of_each_thread(id, "status", |status| {
+        let of_each_kind = status.lines().filter_map(|line| line.split_once("voluntary_ctxt_switches:"));
+        of_each_kind.map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
+    })
+}
+
+fn of_each_thread(id: u32, file: &str, read_it: impl Fn(&str) -> Option<u64>) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{id}/task")).context("list a process' threads")? {
+        let path = thread?.path().join(file);
+        let content = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        sum += read_it(&content).with_context(|| format!("what {} says", path.display()))?;
+    }
+    Ok(sum)
 }
 
 /// The memory a process holds, in KiB: what is in RAM, shared pages of its binary included.

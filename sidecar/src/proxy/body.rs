@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use narthex_common::series_limit::SeriesLimit;
+use narthex_runtime::http_client::BorrowedConnection;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{measure::Measurement, running::RunningScrape};
@@ -24,9 +25,13 @@ use super::{measure::Measurement, running::RunningScrape};
 pub(super) struct PassingBody {
     /// None once the target was let go because the rest helps nobody: Prometheus has enough to hang up.
     target: Option<Incoming>,
+    /// What it comes over; none if that is shared, or has been given back.
+    connection: Option<BorrowedConnection>,
     /// The scrape that ends with this body; none once it has ended.
     scrape: Option<(RunningScrape, Measurement)>,
     give_up: Pin<Box<Sleep>>,
+    /// Why it breaks off, as soon as what came before that is sent.
+    broken_off: Option<BrokenOff>,
 }
 
 /// Why a body broke off. Prometheus sees only that it did.
@@ -36,8 +41,13 @@ pub(super) struct BrokenOff(String);
 
 impl PassingBody {
     /// Hands on a body whose end is the end of the scrape.
-    pub(super) fn measured(target: Incoming, scrape: RunningScrape, measurement: Measurement) -> Self {
-        let mut body = Self::unmeasured(target, scrape.give_up_at());
+    pub(super) fn measured(
+        target: Incoming,
+        connection: Option<BorrowedConnection>,
+        scrape: RunningScrape,
+        measurement: Measurement,
+    ) -> Self {
+        let mut body = Self::unmeasured(target, connection, scrape.give_up_at());
         body.scrape = Some((scrape, measurement));
         // One that is at its end already holds nothing.
         drop(body.end_if_at_end());
@@ -45,8 +55,26 @@ impl PassingBody {
     }
 
     /// Hands on a body that nobody will look at.
-    pub(super) fn unmeasured(target: Incoming, give_up_at: Instant) -> Self {
-        Self { target: Some(target), scrape: None, give_up: Box::pin(sleep_until(give_up_at)) }
+    pub(super) fn unmeasured(target: Incoming, connection: Option<BorrowedConnection>, give_up_at: Instant) -> Self {
+        Self {
+            target: Some(target),
+            connection,
+            scrape: None,
+            give_up: Box::pin(sleep_until(give_up_at)),
+            broken_off: None,
+        }
+    }
+
+    /// What comes next, if it is there already.
+    fn poll_target(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(target) = &mut self.target else { return Poll::Pending };
+        match (Pin::new(&mut *target).poll_frame(cx), &mut self.connection) {
+            (Poll::Pending, Some(connection)) => {
+                connection.drive(cx);
+                Pin::new(target).poll_frame(cx)
+            }
+            (next, _) => next,
+        }
     }
 
     /// A piece is on its way; not any more if with it there are too many series.
@@ -66,6 +94,7 @@ impl PassingBody {
     /// Closes the connection to the target, while Prometheus still reads what has come through.
     fn let_go(&mut self) {
         self.target = None;
+        self.connection = None;
         if let Some((scrape, _)) = self.scrape.take() {
             scrape.refused_as_too_large();
         }
@@ -107,19 +136,28 @@ impl Body for PassingBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = self.get_mut();
-        let next = this.target.as_mut().map_or(Poll::Pending, |target| Pin::new(target).poll_frame(cx));
-        match next {
+        if let Some(why) = this.broken_off.take() {
+            return Poll::Ready(Some(Err(why)));
+        }
+        let next = match this.poll_target(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let passed = this.passed(&frame).and_then(|()| this.end_if_at_end());
-                Poll::Ready(Some(passed.map(|()| frame)))
+                Some(passed.map(|()| frame))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.break_off(as_go_says_it(&error))))),
-            Poll::Ready(None) => Poll::Ready(this.end().err().map(Err)),
+            Poll::Ready(Some(Err(error))) => Some(Err(this.break_off(as_go_says_it(&error)))),
+            Poll::Ready(None) => this.end().err().map(Err),
             Poll::Pending => {
                 std::task::ready!(this.give_up.as_mut().poll(cx));
-                Poll::Ready(Some(Err(this.break_off("context deadline exceeded".into()))))
+                Some(Err(this.break_off("context deadline exceeded".into())))
             }
+        };
+        if let Some(Err(why)) = next {
+            // hyper drops what it has not sent, be it the head of the answer: it sends that when nothing is there.
+            this.broken_off = Some(why);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        Poll::Ready(next)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty, Full};
 use hyper::{body::Incoming, ext::ReasonPhrase};
 use narthex_common::series_limit::SeriesLimit;
-use narthex_runtime::http_client::{JobClient, Unanswered};
+use narthex_runtime::http_client::{BorrowedConnection, JobClient, Unanswered};
 use tokio::sync::watch;
 
 use super::{
@@ -134,13 +134,14 @@ fn pass_on(mut scrape: RunningScrape, answer: Response<Incoming>) -> Answer {
     let (mut head, body) = answer.into_parts();
     remove_hop_by_hop(&mut head.headers);
     let phrase = head.extensions.remove::<ReasonPhrase>();
+    let connection = BorrowedConnection::of(&mut head.extensions);
     let body = if head.status == StatusCode::OK {
         let measurement = scrape.measurement(&head.headers);
-        PassingBody::measured(body, scrape, measurement)
+        PassingBody::measured(body, connection, scrape, measurement)
     } else {
         let give_up_at = scrape.give_up_at();
         scrape.other_status(head.status, phrase.as_ref());
-        PassingBody::unmeasured(body, give_up_at)
+        PassingBody::unmeasured(body, connection, give_up_at)
     };
     let mut passed_on = Response::new(Either::Left(body));
     *passed_on.status_mut() = head.status;

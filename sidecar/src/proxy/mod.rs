@@ -61,9 +61,12 @@ const PACE: Limits = Limits {
     standstill: None,
 };
 
-/// The largest head of a request, and how much of a body may wait to be sent to Prometheus before no more of it is asked
-/// of the target.
-const BUFFER_BYTES: usize = 16 << 10;
+/// The largest head of a request.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// How much of a body is sent to Prometheus at once, if it is there: then no more of it is asked of the target until it is
+/// sent. What a system call and waking Prometheus cost is paid for each.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// How long to wait when no connection can be accepted, which is mostly for want of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -136,6 +139,7 @@ async fn serve_connection(stream: TcpStream, forwarder: Forwarder, shutdown: Shu
         .timer(TokioTimer::new())
         // The connection itself has the limits.
         .header_read_timeout(None)
+        .max_header_size(HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES)
         // The answer is the target's, who may have no clock.
         .auto_date_header(false)

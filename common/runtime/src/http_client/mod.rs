@@ -35,7 +35,7 @@ use self::{
     redirect::{Hops, MAX_REQUESTS},
 };
 
-pub use self::connect::TimeLimits;
+pub use self::connect::{BorrowedConnection, TimeLimits};
 pub use self::proxy::ProxyEnvironment;
 pub use self::settings_file::{ClientSettings, ReloadingClient};
 pub(crate) use self::trust::is_an_authority;

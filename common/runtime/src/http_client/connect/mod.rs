@@ -1,6 +1,7 @@
 //! Opening connections: to the target itself, to a proxy that reads requests, or through a proxy to the target.
 
 mod dial;
+mod driver;
 mod past;
 mod socks;
 mod tcp;
@@ -29,6 +30,8 @@ use super::{
 
 pub use dial::TimeLimits;
 pub(super) use dial::with_patience;
+pub use driver::BorrowedConnection;
+pub(super) use driver::Drivers;
 pub(super) use past::{Past, Remembering};
 pub(super) use tcp::Broken;
 pub(super) use wire::Wire;

@@ -7,7 +7,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -21,6 +21,7 @@ use hyper_util::client::legacy::{
 };
 use tower::Service;
 
+use super::driver::Driver;
 use crate::http_client::failure;
 
 tokio::task_local! {
@@ -30,19 +31,36 @@ tokio::task_local! {
 }
 
 /// What has happened on a connection. Found among the extensions of answers and failures.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(in super::super) struct Past(Arc<Events>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Events {
     answered: AtomicBool,
     broke: OnceLock<String>,
+    /// That of a connection which has just been opened and is not run yet.
+    driver: Mutex<Option<Driver>>,
 }
 
 impl Past {
     /// Runs a request; a connection that it opens has this past.
     pub(in super::super) async fn of_opened_by<T>(&self, request: impl Future<Output = T>) -> T {
         OPENED.scope(self.clone(), request).await
+    }
+
+    /// The past of the connections that the request which is running now opens, if one is.
+    pub(super) fn being_made() -> Option<Self> {
+        OPENED.try_with(Self::clone).ok()
+    }
+
+    /// The driver of a connection that has just been opened, once.
+    pub(super) fn take_driver(&self) -> Option<Driver> {
+        self.0.driver.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A connection has been opened, which is to be run by its own driver, if it has one.
+    fn opened(&self, driver: Option<&Driver>) {
+        *self.0.driver.lock().unwrap_or_else(PoisonError::into_inner) = driver.cloned();
     }
 
     /// Remembers that an answer came.
@@ -72,6 +90,7 @@ pub(in super::super) struct Remembering<C>(pub(in super::super) C);
 impl<C> Service<Uri> for Remembering<C>
 where
     C: Service<Uri>,
+    C::Response: Connection,
     C::Future: Send + 'static,
 {
     type Response = Remembered<C::Response>;
@@ -84,9 +103,15 @@ where
 
     fn call(&mut self, target: Uri) -> Self::Future {
         // Outside of a request, which is possible when hyper opens one connection too many, nobody will ask.
-        let past = OPENED.try_with(Past::clone).unwrap_or_default();
+        let past = Past::being_made().unwrap_or_default();
         let opening = self.0.call(target);
-        Box::pin(async move { Ok(Remembered { stream: opening.await?, past, failed_write: None }) })
+        Box::pin(async move {
+            let stream = opening.await?;
+            // Many requests share a connection of HTTP/2: it is nobody's to drive.
+            let driver = (!stream.connected().is_negotiated_h2()).then(Driver::default);
+            past.opened(driver.as_ref());
+            Ok(Remembered { stream, past, driver, failed_write: None })
+        })
     }
 }
 
@@ -94,13 +119,18 @@ where
 pub(in super::super) struct Remembered<S> {
     stream: S,
     past: Past,
+    driver: Option<Driver>,
     /// What a write failed with, until the reason is known.
     failed_write: Option<io::Error>,
 }
 
 impl<S: Connection> Connection for Remembered<S> {
     fn connected(&self) -> Connected {
-        self.stream.connected().extra(self.past.clone())
+        let connected = self.stream.connected().extra(self.past.clone());
+        match &self.driver {
+            Some(driver) => connected.extra(driver.clone()),
+            None => connected,
+        }
     }
 }
 
