@@ -9,7 +9,7 @@ use narthex_common::{
     config::PromDuration,
     job::JobName,
     labels::Labels,
-    relabel::{Action, RelabelConfig},
+    relabel::{Action, RelabelConfig, RelabeledBy},
     semantics::{NameValidation, PrometheusVersion},
     target::build::{TargetBuilder, TargetSettings},
 };
@@ -90,6 +90,7 @@ fn targets(criterion: &mut Criterion) {
         convert_classic_histograms_to_nhcb: false,
         always_scrape_classic_histograms: false,
         scrape_native_histograms: false,
+        relabeled_by: RelabeledBy::Coordinator,
         relabel_configs,
         name_validation: NameValidation::Legacy,
     };

@@ -157,8 +157,13 @@ pub struct TargetReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
     /// Scrapes that succeeded or failed since it was assigned here, counted up to [`SCRAPES_COUNTED`]: enough to
-    /// settle a move, and a target that runs along does not change its report at every scrape.
+    /// settle a move, and a target that runs along does not change its report at every scrape. A target that is
+    /// [`dropped`](Self::dropped) has them all: nothing more will come of it.
     pub scrapes: u32,
+    /// Whether the shard's Prometheus, which relabels it, does not scrape it: its rules drop it, or they make of it what
+    /// they make of another one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
 }
 
 /// Scrapes are counted this far. Three settle a move: two prove that the target is scraped there, one may fail by

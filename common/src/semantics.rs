@@ -19,6 +19,9 @@ impl PrometheusVersion {
     /// The long-term release that Narthex assumes until it knows better.
     pub const V3_5: Self = Self { major: 3, minor: 5 };
 
+    /// The newest version whose relabeling Narthex knows.
+    pub const NEWEST_KNOWN: Self = Self { major: 3, minor: 14 };
+
     /// From 2.x to 3.0 default ports went, `__param_` labels began to win over `params`, `.` began to match a
     /// newline in relabeling, and label names may be any UTF-8.
     #[must_use]

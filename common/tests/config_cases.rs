@@ -23,7 +23,7 @@ use narthex_common::{
         yaml,
     },
     labels::Labels,
-    relabel::Action,
+    relabel::{Action, RelabeledBy},
     semantics::{NameValidation, PrometheusVersion},
 };
 
@@ -368,4 +368,45 @@ fn name_servers_are_discovered_since_2_49() {
     let [SdConfig::Dns(dns)] = &config.jobs[0].discovery[..] else { panic!("{config:?}") };
     assert_eq!((dns.names.as_slice(), dns.records, dns.port), (&["a".to_owned()][..], DnsRecords::Ns, 53));
     assert_eq!(dns.refresh_interval, PromDuration::from_secs(30));
+}
+
+/// A job with one rule, read for a version.
+fn with_rule(rule: &str, version: PrometheusVersion) -> Result<ScrapeConfig, ConfigError> {
+    let text = format!("scrape_configs:\n- job_name: j\n  relabel_configs:\n  - action: keep\n  - {{{rule}}}\n");
+    let files = Memory::of([("/p.yml", text)]);
+    Config::load(Path::new("/p.yml"), &files, version).map(|config| config.jobs[0].clone())
+}
+
+#[test]
+fn what_cannot_be_proved_of_a_rule_is_left_to_the_shards() {
+    let large = r"target_label: b, regex: '\pL{1000}\pL{1000}\pL{1000}\pL{1000}'";
+    for (rule, because) in [
+        (
+            "action: labeldrop, regex: __narthex_relabel_by_shards",
+            "a rule that drops __narthex_relabel_by_shards asks for it",
+        ),
+        (large, r"the regex `\pL{1000}\pL{1000}\pL{1000}\pL{1000}` is too large"),
+    ] {
+        let job = with_rule(rule, PrometheusVersion::V3_5);
+        let RelabeledBy::Shards { line, why } = job.unwrap().relabeled_by else { panic!("{rule}") };
+        assert_eq!((line, why.as_str()), (5, because));
+    }
+    let job = with_rule("source_labels: [a], target_label: b", PrometheusVersion::V3_5).unwrap();
+    assert_eq!(job.relabeled_by, RelabeledBy::Coordinator);
+}
+
+#[test]
+fn only_a_version_that_nobody_knows_yet_may_know_more_of_a_rule() {
+    let newest = PrometheusVersion::NEWEST_KNOWN;
+    let newer = PrometheusVersion { minor: newest.minor + 1, ..newest };
+    for (rule, because) in [
+        ("action: shuffle", "unknown relabel action \"shuffle\""),
+        ("target_label: b, when: now", "field when not found in type relabel.plain"),
+    ] {
+        let refused = with_rule(rule, newest).unwrap_err();
+        assert!(refused.message.contains(because), "{refused}");
+        let RelabeledBy::Shards { why, .. } = with_rule(rule, newer).unwrap().relabeled_by else { panic!("{rule}") };
+        assert!(why.contains(because), "{why}");
+    }
+    assert!(with_rule("target_label: b, regex: '('", newer).is_err(), "no version will take that");
 }

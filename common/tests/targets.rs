@@ -14,7 +14,7 @@ use narthex_common::{
     config::{Config, PromDuration},
     job::JobName,
     labels::Labels,
-    relabel::{Action, RelabelConfig},
+    relabel::{Action, RelabelConfig, RelabeledBy},
     semantics::{NameValidation, PrometheusVersion},
     target::{
         Target,
@@ -37,6 +37,7 @@ fn settings() -> TargetSettings {
         convert_classic_histograms_to_nhcb: false,
         always_scrape_classic_histograms: false,
         scrape_native_histograms: false,
+        relabeled_by: RelabeledBy::Coordinator,
         relabel_configs: Vec::new(),
         name_validation: NameValidation::Legacy,
     }
@@ -270,4 +271,24 @@ fn a_dropped_target_keeps_what_was_discovered() {
     let built = build(settings, PrometheusVersion::V3_5, &labels(&[("__address__", "a"), ("__meta_x", "y")]));
     let Built::Dropped { discovered } = built else { panic!("{built:?}") };
     assert_eq!((discovered.get("__meta_x"), discovered.get("job")), (Some("y"), Some("job")));
+}
+
+#[test]
+fn what_the_shards_relabel_is_known_by_what_was_discovered() {
+    let drop = RelabelConfig { action: Some(Action::Drop), ..RelabelConfig::default() };
+    let by_shards = TargetSettings {
+        relabel_configs: vec![drop],
+        relabeled_by: RelabeledBy::Shards { line: 1, why: "a test".into() },
+        params: [("match[]".into(), vec!["a".into()])].into(),
+        ..settings()
+    };
+    let at: Labels = [("__address__", "a"), ("__meta_x", "y")].into_iter().collect();
+    for (version, has_param) in [(PrometheusVersion::V3_5, true), (PrometheusVersion::V2_42, false)] {
+        let Built::Active { discovered, target } = build(by_shards.clone(), version, &at) else { panic!("{version}") };
+        assert!(target.is_relabeled_by_shard());
+        assert_eq!(target.labels.get("__meta_x"), Some("y"));
+        assert_eq!(target.labels.get("__address__"), Some("a"), "nothing is made of it");
+        assert_eq!(target.labels.get("__param_match[]").is_some(), has_param, "what a 2.x does not take from a file");
+        assert_eq!(discovered.get("__param_match[]"), Some("a"));
+    }
 }

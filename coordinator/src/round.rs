@@ -200,6 +200,8 @@ pub(crate) fn world(now: Timestamp, discovered: &Discovered, probed: &Probed, re
 
 /// A target as the planner sees it.
 fn target_view(target: &Target, since: Timestamp, probed: KnownLoad) -> TargetView {
+    // No probe will ever come of what its shard relabels: it is not waited for.
+    let probed = if target.is_relabeled_by_shard() { KnownLoad::ProbeFailed { since } } else { probed };
     TargetView { job: target.job.clone(), interval: scrape_interval(target), since, probed }
 }
 

@@ -198,9 +198,9 @@ const fn kind_of(refused: &PutRefused) -> (StatusCode, ErrorType) {
         PutRefused::OtherConfig { .. } | PutRefused::Update(UpdateRefused::OtherBase { .. }) => {
             (StatusCode::CONFLICT, ErrorType::Conflict)
         }
-        PutRefused::Update(UpdateRefused::WrongId { .. }) | PutRefused::UnknownJob { .. } => {
-            (StatusCode::BAD_REQUEST, ErrorType::BadData)
-        }
+        PutRefused::Update(UpdateRefused::WrongId { .. })
+        | PutRefused::UnknownJob { .. }
+        | PutRefused::OtherRelabeling { .. } => (StatusCode::BAD_REQUEST, ErrorType::BadData),
         PutRefused::NotKept(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorType::Internal),
     }
 }

@@ -31,6 +31,7 @@ use tokio::{
 use crate::{
     api::{self, Api},
     args::{PrometheusArgs, RunArgs},
+    attribution::Attributing,
     base_config::ConfigSource,
     metrics::ShardMetrics,
     prometheus::{
@@ -195,6 +196,12 @@ impl Running {
             metrics: SelfCheckMetrics::register(&mut registry),
             found,
         };
+        let attributing = Attributing {
+            prometheus: prometheus.clone(),
+            state: shard_state.clone(),
+            seen: seen.clone(),
+            shard: shard.clone(),
+        };
         let reporter = Reporter { shard: shard_state, prometheus: seen.clone(), self_check, table: Arc::clone(&table) };
         let top = TopMetrics::default();
         let api = Api { shard: shard.clone(), reporter, top: top.clone(), putting: Arc::default() };
@@ -204,6 +211,7 @@ impl Running {
         let answering = tokio::spawn(web::serve(api_listener, router, web, serving.clone()));
         tokio::spawn(observe(prometheus, address.url(), seen_sender, serving.clone()));
         tokio::spawn(check.run(args.self_check_interval.to_std(), serving.clone()));
+        tokio::spawn(attributing.run(serving.clone()));
         tokio::spawn(show(seen, metrics.clone()));
         reload_on_sighup(shard.clone(), serving)?;
         Ok(Self { shard, output, metrics, end_serving, proxying, answering })

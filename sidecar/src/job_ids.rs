@@ -4,18 +4,29 @@
 //! there is an id made from the name: the same after every restart, so that a config that did not change is written
 //! as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use narthex_common::{fingerprint::Fingerprinter, job::JobName};
+use narthex_common::{config::Config, fingerprint::Fingerprinter, job::JobName};
 
 /// The jobs of a config and their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobIds {
     by_name: BTreeMap<JobName, String>,
     by_id: BTreeMap<String, JobName>,
+    relabeled_here: BTreeSet<JobName>,
 }
 
 impl JobIds {
+    /// The ids of a config's jobs.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let relabeled_here = config.jobs.iter().filter(|job| job.relabeled_by.is_shards());
+        Self {
+            relabeled_here: relabeled_here.map(|job| job.job_name.clone()).collect(),
+            ..Self::new(config.jobs.iter().map(|job| &job.job_name))
+        }
+    }
+
     /// Gives every job its id: `j` and eight hexadecimal digits of its name's fingerprint. When two names would share
     /// one, the name that sorts last gets the digits of a further try.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a JobName>) -> Self {
@@ -45,6 +56,12 @@ impl JobIds {
     #[must_use]
     pub fn job(&self, id: &str) -> Option<&JobName> {
         self.by_id.get(id)
+    }
+
+    /// Whether the targets of a job are relabeled here, by the shard's Prometheus.
+    #[must_use]
+    pub fn is_relabeled_here(&self, name: &JobName) -> bool {
+        self.relabeled_here.contains(name)
     }
 
     /// All jobs with their ids, sorted by name.

@@ -5,6 +5,7 @@ pub mod api;
 pub mod app;
 pub mod args;
 pub mod assignment;
+pub mod attribution;
 pub mod base_config;
 mod hop_by_hop;
 pub mod inotify;

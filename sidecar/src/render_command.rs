@@ -39,7 +39,7 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
         kind: args.prometheus_kind,
         version: Some(args.prometheus_version),
     };
-    let ids = JobIds::new(config.jobs.iter().map(|job| &job.job_name));
+    let ids = JobIds::of(&config);
     let layout = Layout::of(&ids, args.target_directories);
     for (relative, text) in render::target_files(&saved.assignment, &saved.leaving, &ids, layout, args.prometheus_kind)
     {

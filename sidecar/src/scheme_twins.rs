@@ -41,6 +41,19 @@ pub fn https_twins(assignment: &Assignment) -> BTreeSet<TargetId> {
         .collect()
 }
 
+/// The URL that one with the mark of https stands for.
+#[must_use]
+pub fn true_url(scraped: String) -> String {
+    let is_mark = |pair: &&str| pair.split_once('=') == Some((SCHEME_PARAM, "https"));
+    let Some((base, query)) = scraped.split_once('?').filter(|(_, query)| query.split('&').any(|p| is_mark(&p))) else {
+        return scraped;
+    };
+    let base = base.strip_prefix("http://").unwrap_or(base);
+    let rest: Vec<&str> = query.split('&').filter(|pair| !is_mark(pair)).collect();
+    let separator = if rest.is_empty() { "" } else { "?" };
+    format!("https://{base}{separator}{}", rest.join("&"))
+}
+
 #[cfg(test)]
 mod tests {
     use narthex_common::{

@@ -82,6 +82,7 @@ impl TargetTable {
             report.last_scrape = Some(scrape.began);
             report.last_scrape_duration = scrape.took;
             report.scrapes = report.scrapes.saturating_add(1).min(SCRAPES_COUNTED);
+            report.dropped = false;
             match scrape.outcome {
                 Ok(load) => {
                     report.health = Health::Up;
@@ -94,6 +95,22 @@ impl TargetTable {
                 }
             }
         });
+    }
+
+    /// Prometheus, which relabels it, does not scrape a target: that is all that will come of it.
+    pub fn dropped(&self, id: TargetId) {
+        self.lock().change(id, |report| {
+            report.health = Health::Unknown;
+            report.last_error.clear();
+            report.load = Some(Load::ZERO);
+            report.scrapes = SCRAPES_COUNTED;
+            report.dropped = true;
+        });
+    }
+
+    /// Prometheus, which relabels a target, does not tell which of its scrapes are of it: nobody is to wait for them.
+    pub fn untold(&self, id: TargetId) {
+        self.lock().change(id, |report| report.scrapes = SCRAPES_COUNTED);
     }
 
     /// Lets a target have at most this load; one whose load nobody knows has it.
@@ -174,6 +191,7 @@ impl Targets {
             last_scrape_duration: Duration::ZERO,
             load: assigned.load,
             scrapes: 0,
+            dropped: false,
         };
         self.newest += 1;
         self.changes.insert(self.newest, id);
@@ -336,6 +354,21 @@ mod tests {
         table.record(planned.target.id, good(1, 7));
         table.assign(&assignment([planned]));
         assert_eq!(table.all()[0].load, Some(load(7)), "what was measured wins over what was planned");
+    }
+
+    #[test]
+    fn a_target_that_prometheus_drops_weighs_nothing_and_keeps_nobody_waiting() {
+        let a = AssignedTarget { load: Some(load(9)), ..assigned("a") };
+        let table = TargetTable::default();
+        table.assign(&assignment([a.clone()]));
+        table.dropped(a.target.id);
+        let (reports, _, cursor) = table.changed_since(None);
+        let TargetReport { health, load, scrapes, dropped, .. } = &reports[0];
+        assert_eq!((*health, *load, *scrapes, *dropped), (Health::Unknown, Some(Load::ZERO), SCRAPES_COUNTED, true));
+        table.dropped(a.target.id);
+        assert!(table.changed_since(Some(&cursor)).0.is_empty(), "it is said once");
+        table.record(a.target.id, good(1, 7));
+        assert!(!table.all()[0].dropped, "it is scraped after all");
     }
 
     #[test]

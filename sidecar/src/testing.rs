@@ -40,7 +40,7 @@ pub(crate) fn config(text: &str, others: &[(&str, &str)]) -> Config {
 }
 
 pub(crate) fn ids(config: &Config) -> JobIds {
-    JobIds::new(config.jobs.iter().map(|job| &job.job_name))
+    JobIds::of(config)
 }
 
 /// A target of a job with the labels every target has, and more.

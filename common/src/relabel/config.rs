@@ -49,6 +49,8 @@ pub struct RelabelConfig {
     pub replacement: String,
     /// `action`; none is one that was written empty.
     pub action: Option<Action>,
+    /// What of the rule is not known, where the version is newer than any that is: a field, or an action.
+    pub unknown: Option<String>,
 }
 
 impl Default for RelabelConfig {
@@ -61,6 +63,7 @@ impl Default for RelabelConfig {
             target_label: String::new(),
             replacement: DEFAULT_REPLACEMENT.into(),
             action: Some(Action::Replace),
+            unknown: None,
         }
     }
 }
@@ -68,10 +71,16 @@ impl Default for RelabelConfig {
 const DEFAULT_SEPARATOR: &str = ";";
 const DEFAULT_REPLACEMENT: &str = "$1";
 
-/// Why a rule was refused, in Prometheus' words.
+/// Why a rule cannot be applied here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadRule(pub String);
+pub enum BadRule {
+    /// Prometheus refuses it as well; in its words.
+    #[error("{0}")]
+    Invalid(String),
+    /// Prometheus may well take it: that what is done here is what it does cannot be proved.
+    #[error("{0}")]
+    NotProvable(String),
+}
 
 impl Action {
     const ALL: [Self; 11] = [
@@ -96,7 +105,7 @@ impl Action {
         Self::ALL
             .into_iter()
             .find(|action| action.as_str().eq_ignore_ascii_case(word))
-            .ok_or_else(|| BadRule(format!("unknown relabel action {word:?}")))
+            .ok_or_else(|| BadRule::Invalid(format!("unknown relabel action {word:?}")))
     }
 
     /// The word of this action.
@@ -130,7 +139,10 @@ impl RelabelConfig {
     /// # Errors
     /// When it would not; the regex is checked by [`Rules::compile`](super::Rules::compile).
     pub fn validate(&self, names: NameValidation, version: PrometheusVersion) -> Result<(), BadRule> {
-        let refuse = |why: String| Err(BadRule(why));
+        if let Some(unknown) = &self.unknown {
+            return Err(BadRule::NotProvable(unknown.clone()));
+        }
+        let refuse = |why: String| Err(BadRule::Invalid(why));
         let Some(action) = self.action else {
             return refuse("relabel action cannot be empty".into());
         };
@@ -187,7 +199,7 @@ impl RelabelConfig {
             | Action::DropEqual
                 if target.is_empty() =>
             {
-                return Err(BadRule(format!(
+                return Err(BadRule::Invalid(format!(
                     "relabel configuration for {action} action requires 'target_label' value"
                 )));
             }
@@ -204,7 +216,11 @@ impl RelabelConfig {
             | Action::KeepEqual
             | Action::DropEqual => names::is_valid(target, names),
         };
-        if valid { Ok(()) } else { Err(BadRule(format!("{target:?} is invalid 'target_label' for {action} action"))) }
+        if valid {
+            Ok(())
+        } else {
+            Err(BadRule::Invalid(format!("{target:?} is invalid 'target_label' for {action} action")))
+        }
     }
 
     fn has_more_than_a_regex(&self) -> bool {
@@ -274,7 +290,7 @@ mod tests {
         "labeldrop action requires only 'regex', and no other fields"
     )]
     fn a_bad_rule_is_refused_in_prometheus_words(#[case] rule: RelabelConfig, #[case] why: &str) {
-        assert_eq!(rule.validate(NameValidation::Legacy, PrometheusVersion::V3_5), Err(BadRule(why.into())));
+        assert_eq!(rule.validate(NameValidation::Legacy, PrometheusVersion::V3_5), Err(BadRule::Invalid(why.into())));
     }
 
     #[test]

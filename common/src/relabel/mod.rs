@@ -8,9 +8,11 @@ mod go_regex;
 mod matcher;
 mod names;
 pub mod operator_sharding;
+mod relabeled_by;
 mod rules;
 
 pub use config::{Action, BadRule, RelabelConfig};
 pub use explain::Step;
 pub use names::is_valid as is_valid_label_name;
+pub use relabeled_by::{BY_SHARDS_LABEL, RelabeledBy};
 pub use rules::Rules;

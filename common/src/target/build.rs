@@ -10,14 +10,14 @@ use crate::{
     job::JobName,
     labels::{self, Labels, LabelsBuilder},
     redact::without_password,
-    relabel::{BadRule, RelabelConfig, Rules, is_valid_label_name},
+    relabel::{BadRule, RelabelConfig, RelabeledBy, Rules, is_valid_label_name},
     semantics::{NameValidation, PrometheusVersion},
 };
 
 /// What became of one label set that discovery found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Built {
-    /// A target.
+    /// A target. Where the shards relabel, what they may yet drop.
     Active {
         /// The labels before relabeling.
         discovered: Labels,
@@ -59,6 +59,8 @@ pub struct TargetSettings {
     pub always_scrape_classic_histograms: bool,
     /// `scrape_native_histograms`
     pub scrape_native_histograms: bool,
+    /// Who applies `relabel_configs`.
+    pub relabeled_by: RelabeledBy,
     /// `relabel_configs`
     pub relabel_configs: Vec<RelabelConfig>,
     /// `metric_name_validation_scheme`
@@ -77,6 +79,7 @@ impl From<&ScrapeConfig> for TargetSettings {
             convert_classic_histograms_to_nhcb: job.convert_classic_histograms_to_nhcb,
             always_scrape_classic_histograms: job.always_scrape_classic_histograms,
             scrape_native_histograms: job.scrape_native_histograms,
+            relabeled_by: job.relabeled_by.clone(),
             relabel_configs: job.relabel_configs.clone(),
             name_validation: job.name_validation,
         }
@@ -99,7 +102,8 @@ struct Job {
     param_labels: Vec<(CompactString, CompactString)>,
     params: BTreeMap<String, Vec<String>>,
     scheme: String,
-    rules: Rules,
+    /// None where the shards apply them.
+    rules: Option<Rules>,
     version: PrometheusVersion,
 }
 
@@ -147,7 +151,10 @@ impl TargetBuilder {
             param_labels,
             params: job.params,
             scheme: job.scheme,
-            rules: Rules::compile(&job.relabel_configs, job.name_validation, version)?,
+            rules: match job.relabeled_by {
+                RelabeledBy::Coordinator => Some(Rules::compile(&job.relabel_configs, job.name_validation, version)?),
+                RelabeledBy::Shards { .. } => None,
+            },
             version,
         })))
     }
@@ -157,8 +164,12 @@ impl TargetBuilder {
     pub fn build(&self, target: &Labels, group: &Labels) -> Built {
         let job = &*self.0;
         let discovered = job.discovered(target, group);
+        let Some(rules) = &job.rules else {
+            let target = Target::of_discovered(job.name.clone(), job.without_strange_params(discovered.clone()));
+            return Built::Active { discovered, target };
+        };
         let mut labels = LabelsBuilder::from(&discovered);
-        if !job.rules.apply(&mut labels) {
+        if !rules.apply(&mut labels) {
             return Built::Dropped { discovered };
         }
         match job.finish(labels) {
@@ -212,15 +223,19 @@ impl Job {
 
         let all = labels.clone().build();
         let url = url::of_target(&all, &self.params);
-        // `__param_match[]` is no name that a 2.x server takes from its discovery: the file with it would be refused
-        // whole. It sets the label from `params` itself, which win there.
-        if !self.version.param_labels_win() {
-            labels.retain(|name, _| {
-                !name.starts_with(labels::PARAM_PREFIX) || is_valid_label_name(name, NameValidation::Legacy)
-            });
-        }
-        let labels = labels.build();
+        let labels = self.without_strange_params(labels.build());
         Ok(Target::new(self.name.clone(), labels, url))
+    }
+
+    /// `__param_match[]` is no name that a 2.x server takes from its discovery: the file with it would be refused whole.
+    /// It sets the label from `params` itself, which win there.
+    fn without_strange_params(&self, labels: Labels) -> Labels {
+        let is_strange =
+            |name: &str| name.starts_with(labels::PARAM_PREFIX) && !is_valid_label_name(name, NameValidation::Legacy);
+        if self.version.param_labels_win() || !labels.iter().any(|(name, _)| is_strange(name)) {
+            return labels;
+        }
+        labels.iter().filter(|(name, _)| !is_strange(name)).collect()
     }
 }
 

@@ -32,9 +32,10 @@ pub struct Target {
     pub id: TargetId,
     /// The job it belongs to.
     pub job: JobName,
-    /// All labels after relabeling, the reserved ones included, `__meta_*` excluded.
+    /// All labels after relabeling, the reserved ones included, `__meta_*` excluded; or, where its shard relabels it, all
+    /// labels before.
     pub labels: Labels,
-    /// Where it is scraped, parameters included.
+    /// Where it is scraped, parameters included; empty where its shard relabels it.
     pub url: String,
 }
 
@@ -49,6 +50,18 @@ impl Target {
         }
         fingerprint.add(&url);
         Self { id: TargetId(fingerprint.finish()), job, labels, url }
+    }
+
+    /// What discovery found, to be relabeled by the Prometheus of the shard that has it: what becomes of it is not known.
+    #[must_use]
+    pub fn of_discovered(job: JobName, discovered: Labels) -> Self {
+        Self::new(job, discovered, String::new())
+    }
+
+    /// Whether its shard relabels it.
+    #[must_use]
+    pub const fn is_relabeled_by_shard(&self) -> bool {
+        self.url.is_empty()
     }
 
     /// How often it is scraped; none when its labels do not say so, which only hand-made targets have.

@@ -57,5 +57,6 @@ pub(crate) fn rule(json: &Value) -> RelabelConfig {
         target_label: text("target_label").unwrap_or_default(),
         replacement: text("replacement").unwrap_or(default.replacement),
         action: Some(json["action"].as_str().map_or(Action::Replace, |word| Action::parse(word).unwrap())),
+        unknown: None,
     }
 }

@@ -25,6 +25,8 @@ pub(super) fn check(path: &Path, version: PrometheusVersion) -> Verdict {
         jobs => format!("{jobs} jobs"),
     };
     let output = format!("{}: valid for Prometheus {version} and Narthex, {jobs}\n", path.display());
-    let complaints = findings.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+    let warnings = findings.warnings.iter().map(|warning| format!("warning: {warning}"));
+    let notes = discover::relabeled_by_shards(&config).map(|remark| format!("note: {remark}"));
+    let complaints = warnings.chain(notes).collect();
     Verdict { output, complaints, success: true }
 }

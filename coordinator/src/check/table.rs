@@ -9,10 +9,15 @@ pub(super) fn write(report: &TargetsReport) -> String {
     let jobs = report.counts().into_iter().map(|(job, [active, dropped, errors])| {
         [job.to_string(), active.to_string(), dropped.to_string(), errors.to_string()]
     });
-    let active = report
-        .active_targets
+    let (relabeled, unrelabeled): (Vec<_>, Vec<_>) =
+        report.active_targets.iter().partition(|target| !target.scrape_url.is_empty());
+    let active = relabeled
         .iter()
         .map(|target| [target.scrape_pool.to_string(), target.scrape_url.clone(), target.labels.to_string()]);
+    let unrelabeled =
+        unrelabeled.iter().map(|target| [target.scrape_pool.to_string(), target.discovered_labels.to_string()]);
+    let remarks =
+        report.relabeled_by_shards.iter().map(|remark| [remark.scrape_pool.to_string(), remark.reason.clone()]);
     let dropped = report
         .dropped_targets
         .iter()
@@ -21,6 +26,8 @@ pub(super) fn write(report: &TargetsReport) -> String {
     [
         table(["Job", "Active", "Dropped", "Errors"], jobs),
         table(["Job", "Target", "Labels"], active),
+        table(["Job", "To be relabeled by its shard: its labels before"], unrelabeled),
+        table(["Job", "Relabeled by its shards"], remarks),
         table(["Job", "Dropped: its labels before relabeling"], dropped),
         table(["Job", "Error"], errors),
     ]

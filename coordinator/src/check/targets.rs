@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use narthex_common::{config::Config, job::JobName, labels::Labels};
+use narthex_common::{config::Config, job::JobName, labels::Labels, target::Target};
 use narthex_runtime::files::Disk;
 use serde::{Deserialize, Serialize};
 
 use super::{Verdict, table};
 use crate::{
     args::{CheckTargetsArgs, Output},
-    discover::{Discovered, DiscoverySettings, discover_once, unsupported},
+    discover::{Discovered, DiscoverySettings, discover_once, relabeled_by_shards, unsupported},
     sharding_rules::ShardingRules,
 };
 
@@ -23,6 +23,9 @@ pub struct TargetsReport {
     pub dropped_targets: Vec<DroppedTarget>,
     /// Label sets that make no target, and discoveries that did not answer.
     pub errors: Vec<Problem>,
+    /// Jobs that the shards relabel, and why: their targets have no final labels and no URL here, and may be dropped yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relabeled_by_shards: Vec<Remark>,
 }
 
 /// A target that would be scraped.
@@ -59,6 +62,16 @@ pub struct Problem {
     pub scrape_pool: JobName,
     /// What is wrong.
     pub error: String,
+}
+
+/// What is to be known of a job.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remark {
+    /// The job.
+    pub scrape_pool: JobName,
+    /// Why it is so.
+    pub reason: String,
 }
 
 /// Runs the command.
@@ -101,17 +114,25 @@ pub async fn discover(config: Config, settings: impl Into<DiscoverySettings>, ti
     report
 }
 
+/// The labels after relabeling, as far as they are known.
+fn final_labels(target: &Target) -> Labels {
+    if target.is_relabeled_by_shard() { Labels::default() } else { target.labels.clone() }
+}
+
 impl TargetsReport {
     /// The report of a snapshot.
     #[must_use]
     pub fn of(discovered: &Discovered) -> Self {
-        let mut report = Self::default();
+        let remarks = relabeled_by_shards(&discovered.config).filter_map(|remark| {
+            Some(Remark { scrape_pool: remark.job.as_deref()?.into(), reason: remark.to_string() })
+        });
+        let mut report = Self { relabeled_by_shards: remarks.collect(), ..Self::default() };
         for (job, targets) in &discovered.jobs {
             let active = targets.active.values().map(|active| ActiveTarget {
                 scrape_pool: job.clone(),
                 discovered_labels: active.discovered_labels.clone(),
-                labels: active.target.labels.visible().collect(),
-                internal_labels: active.target.labels.internal().collect(),
+                labels: final_labels(&active.target).visible().collect(),
+                internal_labels: final_labels(&active.target).internal().collect(),
                 scrape_url: active.target.url.clone(),
             });
             report.active_targets.extend(active);

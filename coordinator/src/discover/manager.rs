@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{
     Discovered,
+    by_shards::relabeled_by_shards,
     discoverer::{Discoverer, DiscoveryConfig, DiscoveryId, Mechanisms, Update, Updates},
     metrics::{KindMetrics, Metrics},
     relabel::{Relabeled, Relabeling},
@@ -99,6 +100,7 @@ impl DiscoveryManager {
             next_relabeling: Instant::now(),
         };
         running.note_jobs(&BTreeSet::new());
+        running.tell_who_relabels(&BTreeSet::new());
         running.adjust_tasks();
         tokio::spawn(running.run(asked, updates, shutdown));
         (Self { requests }, snapshot)
@@ -189,9 +191,12 @@ impl Running {
     }
 
     fn apply(&mut self, config: Arc<Config>) {
-        let before: BTreeSet<JobName> = self.state.snapshot().jobs.into_keys().collect();
+        let known = self.state.snapshot();
+        let relabeled_by_shards = names_of_relabeled_by_shards(&known.config);
+        let before: BTreeSet<JobName> = known.jobs.into_keys().collect();
         let used_before = self.state.used_mechanisms();
         self.state.apply(config);
+        self.tell_who_relabels(&relabeled_by_shards);
         self.generation += 1;
         self.next_relabeling = Instant::now();
         for gone in before.difference(&self.state.snapshot().jobs.into_keys().collect()) {
@@ -208,6 +213,17 @@ impl Running {
         for job in &self.state.snapshot().config.jobs {
             self.metrics.limited(&job.job_name, !before.contains(&job.job_name), job.target_limit);
         }
+    }
+
+    /// Says which jobs the shards relabel, those that they did before aside.
+    fn tell_who_relabels(&self, before: &BTreeSet<String>) {
+        let config = self.state.snapshot().config;
+        for remark in relabeled_by_shards(&config) {
+            if remark.job.as_ref().is_none_or(|job| !before.contains(job)) {
+                tracing::warn!("{remark}");
+            }
+        }
+        self.metrics.relabeled_by_shards(names_of_relabeled_by_shards(&config).len());
     }
 
     /// Ends the discoverers of blocks that are no longer there, and starts those of new ones.
@@ -306,4 +322,8 @@ pub(super) async fn relabel_all(jobs: Vec<Relabeling>) -> Vec<Relabeled> {
         .buffer_unordered(cores)
         .filter_map(|relabeled| async { relabeled.inspect_err(|error| tracing::error!(%error, "relabel a job")).ok() });
     relabeled.collect().await
+}
+
+fn names_of_relabeled_by_shards(config: &Config) -> BTreeSet<String> {
+    relabeled_by_shards(config).filter_map(|remark| remark.job).collect()
 }

@@ -1,4 +1,5 @@
-//! Discovery's metrics, under the names that Prometheus has for them, so that alerts written for it go on working.
+//! Discovery's metrics: under the names that Prometheus has for them, so that alerts written for it go on working, where
+//! it has some.
 
 mod kinds;
 
@@ -33,6 +34,7 @@ pub(super) struct Metrics {
     updates_delayed: Family<ManagerLabels, Counter>,
     failed_configs: Family<ManagerLabels, Gauge>,
     pools: PoolMetrics,
+    relabeled_by_shards: Gauge,
 }
 
 /// What Prometheus counts of its scrape pools, of which each job has one.
@@ -105,6 +107,12 @@ impl Metrics {
                 "SD blocks that do not run: none, because a config with such a block is refused",
             ),
             pools: PoolMetrics::register(registry),
+            relabeled_by_shards: shown(
+                registry,
+                "narthex_coordinator_jobs_relabeled_by_shards",
+                "Jobs whose targets the Prometheus of each shard relabels, because Narthex cannot prove that it would do \
+                 the same",
+            ),
         };
         for counter in [&metrics.received_updates, &metrics.updates, &metrics.updates_delayed] {
             // Counted from 0.
@@ -112,6 +120,11 @@ impl Metrics {
         }
         drop(metrics.failed_configs.get_or_create(&MANAGER));
         metrics
+    }
+
+    /// So many jobs of the config are relabeled by the shards.
+    pub(super) fn relabeled_by_shards(&self, jobs: usize) {
+        self.relabeled_by_shards.set(i64::try_from(jobs).unwrap_or(i64::MAX));
     }
 
     /// A job uses a discovery: its failures are counted from 0.

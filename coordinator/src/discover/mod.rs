@@ -1,9 +1,11 @@
-//! Discovery: from the config's SD blocks to targets with final labels.
+//! Discovery: from the config's SD blocks to targets with final labels – or, where the shards relabel, with those they
+//! were discovered with.
 //!
 //! Every distinct SD block of the config runs once, and tells its target
 //! groups to the [`DiscoveryManager`], which relabels them for each job that uses the block and publishes one snapshot
 //! of everything, [`Discovered`].
 
+mod by_shards;
 mod consul;
 mod directories;
 pub mod discoverer;
@@ -25,6 +27,7 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use by_shards::relabeled_by_shards;
 pub use file::read_target_file;
 pub(crate) use http::without_password;
 pub use manager::DiscoveryManager;

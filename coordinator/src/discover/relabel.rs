@@ -63,6 +63,7 @@ impl JobBuilder {
     pub(super) fn makes_the_same_targets(&self, job: &ScrapeConfig) -> bool {
         let own = &self.job;
         own.job_name == job.job_name
+            && own.relabeled_by.is_shards() == job.relabeled_by.is_shards()
             && own.relabel_configs == job.relabel_configs
             && own.name_validation == job.name_validation
             && (own.scrape_interval, own.scrape_timeout) == (job.scrape_interval, job.scrape_timeout)

@@ -258,6 +258,7 @@ fn unscraped(id: TargetId, load: Option<Load>) -> TargetReport {
         last_scrape_duration: Duration::ZERO,
         load,
         scrapes: 0,
+        dropped: false,
     }
 }
 

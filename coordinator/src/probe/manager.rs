@@ -182,10 +182,14 @@ impl Probing {
     }
 }
 
-/// The active targets that no shard has measured.
+/// The active targets that no shard has measured. Where shards relabel, nobody else knows where a target is scraped.
 fn unmeasured(discovered: &Discovered, known: &TargetMap<u32>) -> BTreeMap<TargetId, Arc<Target>> {
     let active = discovered.jobs.values().flat_map(|job| &job.active);
-    active.filter(|(id, _)| !known.contains_key(*id)).map(|(id, active)| (*id, Arc::clone(&active.target))).collect()
+    let is_probed = |id: &TargetId, target: &Target| !target.is_relabeled_by_shard() && !known.contains_key(id);
+    active
+        .filter(|(id, active)| is_probed(id, &active.target))
+        .map(|(id, active)| (*id, Arc::clone(&active.target)))
+        .collect()
 }
 
 /// Waits until a moment, or for ever when there is none.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use narthex_common::{
+    labels::ADDRESS,
     shard::ReplicaId,
     target::{Target, TargetId},
 };
@@ -124,7 +125,13 @@ impl Names<'_> {
     fn of(&self, id: TargetId) -> String {
         let Some(target) = self.find(id) else { return format!("target {id}") };
         let url = target.url.parse::<Url>().map_or_else(
-            |_| format!("target {id}"),
+            |_| match target.labels.get(ADDRESS) {
+                // Without a user and a password.
+                Some(address) if target.is_relabeled_by_shard() => {
+                    address.rsplit_once('@').map_or(address, |(_, host)| host).to_owned()
+                }
+                Some(_) | None => format!("target {id}"),
+            },
             |mut url| {
                 url.set_query(None);
                 url.to_string()

@@ -90,6 +90,12 @@ struct ActiveTargetView {
     shards: Vec<String>,
     /// What its history is asked by.
     id: TargetId,
+    /// Whether the shards relabel it: neither its final labels nor its URL are known here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    relabeled_by_shard: bool,
+    /// Whether the shard that relabels it does not scrape it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dropped_by_shard: bool,
     /// The replicas in which no shard takes it, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     unplaced: BTreeMap<ReplicaId, UnplacedHere>,
@@ -172,10 +178,11 @@ fn active_view(snapshot: &Snapshot, pool: &str, active: &ActiveTarget, known: &S
         let reason = *plan.unplaced.get(&target.id)?;
         Some((replica.clone(), UnplacedHere { reason, text: unplaced_in_words(reason) }))
     });
+    let final_labels = target.labels.visible().filter(|_| !target.is_relabeled_by_shard());
     let label = |name| target.labels.get(name).unwrap_or_default().to_owned();
     ActiveTargetView {
         discovered_labels: active.discovered_labels.clone(),
-        labels: target.labels.visible().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        labels: final_labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         scrape_pool: pool.to_owned(),
         scrape_url: target.url.clone(),
         global_url: target.url.clone(),
@@ -192,6 +199,8 @@ fn active_view(snapshot: &Snapshot, pool: &str, active: &ActiveTarget, known: &S
         total_series: load.unwrap_or_default().exposed,
         shards: known.shards.iter().map(|&id| id.to_owned()).collect(),
         id: target.id,
+        relabeled_by_shard: target.is_relabeled_by_shard(),
+        dropped_by_shard: known.report.is_some_and(|report| report.dropped),
         unplaced: unplaced.collect(),
     }
 }

@@ -13,11 +13,14 @@ use hyper_util::{
 };
 use narthex_common::semantics::PrometheusVersion;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    ActiveTarget, OwnMetrics, PrometheusAddress, PrometheusControl, PrometheusKind, Readiness, ReloadFailed,
-    active_targets, own_metrics::OwnMetricsReader, vmagent,
+    ActiveTarget, OwnMetrics, PrometheusAddress, PrometheusControl, PrometheusKind, Readiness, RelabeledTargets,
+    ReloadFailed,
+    active_targets::{self, OnlyActive},
+    own_metrics::OwnMetricsReader,
+    vmagent,
 };
 
 /// A body that goes to Prometheus.
@@ -88,10 +91,20 @@ impl HttpPrometheus {
     /// # Errors
     /// When it cannot be asked.
     pub async fn all_active_targets(&self) -> anyhow::Result<Vec<ActiveTarget>> {
-        self.targets("/api/v1/targets?state=active", ALL_TARGETS).await
+        let targets: OnlyActive = self.targets("/api/v1/targets?state=active", ALL_TARGETS).await?;
+        Ok(targets.active_targets)
     }
 
-    async fn targets(&self, path: &str, limit: Duration) -> anyhow::Result<Vec<ActiveTarget>> {
+    /// All targets of a scrape pool, before and after relabeling; an old one tells of all pools.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn relabeled_targets(&self, pool: &str) -> anyhow::Result<RelabeledTargets> {
+        let pool = utf8_percent_encode(pool, NON_ALPHANUMERIC);
+        self.targets(&format!("/api/v1/targets?state=any&scrapePool={pool}"), ALL_TARGETS).await
+    }
+
+    async fn targets<T: DeserializeOwned + Send + 'static>(&self, path: &str, limit: Duration) -> anyhow::Result<T> {
         let answer = self.ask(Method::GET, path, limit).await.context("ask Prometheus for its targets")?;
         ensure!(answer.status().is_success(), "ask Prometheus for its targets: it answered {}", answer.status());
         let body = Limited::new(answer.into_body(), MAX_TARGETS);
@@ -168,9 +181,9 @@ impl PrometheusControl for HttpPrometheus {
     async fn active_targets(&self, pool: &str) -> anyhow::Result<usize> {
         let pool_encoded = utf8_percent_encode(pool, NON_ALPHANUMERIC);
         let path = format!("/api/v1/targets?state=active&scrapePool={pool_encoded}");
-        let targets = self.targets(&path, ASK).await?;
+        let targets: OnlyActive = self.targets(&path, ASK).await?;
         // A Prometheus older than 2.42 tells of all pools.
-        Ok(targets.iter().filter(|target| target.scrape_pool == pool).count())
+        Ok(targets.active_targets.iter().filter(|target| target.scrape_pool == pool).count())
     }
 
     async fn version(&self) -> anyhow::Result<PrometheusVersion> {

@@ -16,7 +16,7 @@ use std::future::Future;
 use narthex_common::{load::Series, report::PrometheusReport, semantics::PrometheusVersion, time::Timestamp};
 
 pub use self::{
-    active_targets::ActiveTarget,
+    active_targets::{ActiveTarget, DroppedTarget, RelabeledTarget, RelabeledTargets},
     address::{BadPrometheusUrl, PrometheusAddress},
     http::{Body, HttpPrometheus},
     kind::PrometheusKind,

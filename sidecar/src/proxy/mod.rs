@@ -5,7 +5,8 @@
 //! headers and the still compressed body go back as they came, and are measured beside the way; the
 //! [`TargetTable`] learns how it went.
 //!
-//! Guarantees: nothing is forwarded without the shard's token, or to what is no target of the shard. A series scraped
+//! Guarantees: nothing is forwarded without the shard's token, or to what is no target of the shard. (Of a job whose
+//! targets Prometheus relabels, only Prometheus knows what they are: whatever it asks for in its name is forwarded.) A series scraped
 //! through here is the same as without. What fails before the first byte is a 502 with the reason as reason phrase,
 //! which Prometheus shows; what fails later aborts the connection. No timeout is shorter than Prometheus'. Memory does
 //! not grow with the size of a body.

@@ -2,7 +2,7 @@
 
 use narthex_common::{config::yaml::Node, semantics::PrometheusVersion};
 
-use super::{RenderSettings, layout::Layout};
+use super::{RenderSettings, layout::Layout, relabeled_here};
 use crate::{job_ids::JobIds, leaving::GenerationId};
 
 /// What the name of a label starts with that carries a final label of a target.
@@ -53,10 +53,12 @@ impl Pool {
 pub(super) fn rewrite(job: &mut Node, ids: &JobIds, pool: Pool, layout: Layout, settings: &RenderSettings) {
     let name = job.get("job_name").and_then(Node::text).unwrap_or_default();
     let Some(id) = ids.id(&name.into()).map(str::to_owned) else { return };
+    let is_relabeled_here = ids.is_relabeled_here(&name.into());
     if let Pool::Leaving(generation) = pool {
         let name = pool_name(name, generation, ids);
         job.set("job_name", Node::string(name));
     }
+    let users_rules = job.get("relabel_configs").map(|rules| rules.items().to_vec()).unwrap_or_default();
     job.retain_keys(|key| !is_ours(key));
     let proxy = format!("http://{}:{}@{}", pool.proxy_user(&id), settings.token.expose(), settings.proxy_address);
     job.set("proxy_url", Node::string(proxy));
@@ -72,7 +74,9 @@ pub(super) fn rewrite(job: &mut Node, ids: &JobIds, pool: Pool, layout: Layout, 
         ])]),
     );
     let is_shared = pool.is_directory_shared(layout);
-    job.set("relabel_configs", Node::list(relabel_rules(&id, is_shared)));
+    let rules = relabel_rules(&id, is_shared);
+    let rules = if is_relabeled_here { relabeled_here::rules(rules, users_rules, settings.version) } else { rules };
+    job.set("relabel_configs", Node::list(rules));
     if is_shared && settings.version.is_some_and(|v| v >= KEEP_DROPPED_TARGETS_SINCE) {
         // The neighbours' targets: all but one are not worth the memory.
         job.set("keep_dropped_targets", Node::plain("1"));
@@ -105,7 +109,8 @@ fn is_ours(key: &str) -> bool {
     }
 }
 
-/// Rules that leave a target with exactly the labels the coordinator gave it: what Prometheus itself put there goes,
+/// Rules that leave a target with exactly the labels the coordinator gave it – the final ones, or those that were
+/// discovered where the user's own rules follow: what Prometheus itself put there goes,
 /// then what travelled under a prefix takes its place. The prefix is `__meta_`, so it is gone afterwards.
 fn relabel_rules(id: &str, is_directory_shared: bool) -> Vec<Node> {
     let mut rules = Vec::new();

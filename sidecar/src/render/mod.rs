@@ -7,6 +7,7 @@
 
 pub mod job;
 pub mod layout;
+pub mod relabeled_here;
 pub mod targets;
 mod vmagent;
 

@@ -8,6 +8,7 @@ use rstest::rstest;
 use super::{layout::DEFAULT_DIRECTORIES, *};
 
 mod leaving;
+mod relabeled_here;
 mod vmagent;
 
 use crate::testing::{assignment, config as load, ids, target};

@@ -1,6 +1,9 @@
 //! What is assigned against what Prometheus scrapes: a function of the two.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use narthex_common::{
     assignment::Assignment,
@@ -14,7 +17,7 @@ use crate::{
     leaving::Leaving,
     prometheus::ActiveTarget,
     render::job::pool_name,
-    scheme_twins::{SCHEME_PARAM, https_twins},
+    scheme_twins::{https_twins, true_url},
 };
 
 /// How many examples are told.
@@ -22,7 +25,10 @@ const EXAMPLES: usize = 3;
 
 /// The scrape pools of a generated config: whose targets each of them scrapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ScrapePools(BTreeMap<String, JobName>);
+pub struct ScrapePools {
+    jobs: BTreeMap<String, JobName>,
+    relabeled_here: BTreeSet<JobName>,
+}
 
 impl ScrapePools {
     /// The pools of all jobs, those included that targets leave through.
@@ -32,16 +38,30 @@ impl ScrapePools {
         let pools = leaving.pools();
         let leaving = pools.iter().flat_map(|(generation, jobs)| jobs.iter().map(move |job| (*generation, job)));
         let leaving = leaving.map(|(generation, job)| (pool_name(job.as_str(), generation, ids), job.clone()));
-        Self(own.chain(leaving).collect())
+        let relabeled_here = ids.iter().map(|(job, _)| job).filter(|job| ids.is_relabeled_here(job));
+        Self { relabeled_here: relabeled_here.cloned().collect(), jobs: own.chain(leaving).collect() }
+    }
+
+    /// The pools of jobs whose targets Prometheus relabels by itself, with the job of each.
+    pub fn relabeled_here(&self) -> impl Iterator<Item = (&str, &JobName)> {
+        let pools = self.jobs.iter().map(|(pool, job)| (pool.as_str(), job));
+        pools.filter(|(_, job)| self.is_relabeled_here(job))
+    }
+
+    /// Whether Prometheus relabels the targets of a job by itself. What becomes of them is not known beforehand, and so
+    /// not compared.
+    #[must_use]
+    pub fn is_relabeled_here(&self, job: &JobName) -> bool {
+        self.relabeled_here.contains(job)
     }
 
     fn has_job(&self, job: &JobName) -> bool {
-        self.0.contains_key(job.as_str())
+        self.jobs.contains_key(job.as_str())
     }
 
     /// The job of a pool; of one that nobody knows, its own name.
     fn job_of(&self, pool: &str) -> JobName {
-        self.0.get(pool).cloned().unwrap_or_else(|| pool.into())
+        self.jobs.get(pool).cloned().unwrap_or_else(|| pool.into())
     }
 }
 
@@ -80,7 +100,7 @@ pub struct Differences {
     pub unexpected: BTreeMap<ScrapedTarget, usize>,
 }
 
-/// Compares. A target on its way out may be scraped by the pool of its job, by the one it leaves through, or by both;
+/// Compares, where the coordinator relabels. A target on its way out may be scraped by the pool of its job, by the one it leaves through, or by both;
 /// one that is no longer assigned also by none.
 #[must_use]
 pub fn compare(
@@ -92,18 +112,22 @@ pub fn compare(
     let both = leaving.beside(assignment);
     let twins = https_twins(&both);
     let mut all: BTreeMap<ScrapedTarget, Scraped> = BTreeMap::new();
-    let assigned = both.targets.values().filter(|assigned| pools.has_job(&assigned.target.job));
+    let is_compared = |job: &JobName| pools.has_job(job) && !pools.is_relabeled_here(job);
+    let assigned = both.targets.values().filter(|assigned| is_compared(&assigned.target.job));
     for target in assigned.map(|assigned| &assigned.target) {
         let scraped = all.entry(as_scraped(target, twins.contains(&target.id))).or_default();
         scraped.at_least += usize::from(assignment.targets.contains_key(&target.id));
         scraped.at_most += 1;
     }
-    for (_, id, leaver) in leaving.leavers() {
+    for (_, id, leaver) in leaving.leavers().filter(|(_, _, leaver)| is_compared(&leaver.assigned.target.job)) {
         let as_scraped = as_scraped(&leaver.assigned.target, twins.contains(id));
         all.entry(as_scraped).or_default().at_most += 1;
     }
     for target in active {
         let job = pools.job_of(&target.scrape_pool);
+        if pools.is_relabeled_here(&job) {
+            continue;
+        }
         let target = ScrapedTarget { job, labels: target.labels, url: true_url(target.scrape_url) };
         all.entry(target).or_default().is += 1;
     }
@@ -125,18 +149,6 @@ fn as_scraped(target: &Target, is_https_twin: bool) -> ScrapedTarget {
         Some(_) | None => target.url.clone(),
     };
     ScrapedTarget { job: target.job.clone(), labels: target.labels.visible().collect(), url }
-}
-
-/// The URL that an https twin stands for.
-fn true_url(scraped: String) -> String {
-    let is_mark = |pair: &&str| pair.split_once('=') == Some((SCHEME_PARAM, "https"));
-    let Some((base, query)) = scraped.split_once('?').filter(|(_, query)| query.split('&').any(|p| is_mark(&p))) else {
-        return scraped;
-    };
-    let base = base.strip_prefix("http://").unwrap_or(base);
-    let rest: Vec<&str> = query.split('&').filter(|pair| !is_mark(pair)).collect();
-    let separator = if rest.is_empty() { "" } else { "?" };
-    format!("https://{base}{separator}{}", rest.join("&"))
 }
 
 impl Differences {

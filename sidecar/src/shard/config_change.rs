@@ -86,7 +86,7 @@ impl<P: PrometheusControl> Shard<P> {
     }
 
     async fn take_up(&mut self, config: Config) -> Result<(), String> {
-        let ids = JobIds::new(config.jobs.iter().map(|job| &job.job_name));
+        let ids = JobIds::of(&config);
         let mut leaving = self.saved.leaving.clone();
         leaving.retain_jobs(|job| ids.id(job).is_some());
         let pools = leaving.pools();
@@ -105,6 +105,8 @@ impl<P: PrometheusControl> Shard<P> {
             pools: self.leaving.replace_written(pools),
         };
         if is_for_prometheus {
+            // Its targets are relabeled by other rules.
+            self.attribution = std::sync::Arc::default();
             if let Err(error) = self.write_generated().and_then(|()| self.write_target_files()) {
                 self.go_back(before);
                 return Err(format!("write the generated config: {error}"));

@@ -102,7 +102,12 @@ impl<P: PrometheusControl> Shard<P> {
         if can_reload {
             leaving.admit(now);
         }
-        leaving.step(|target, generation| self.told.table.pool_scrapes().of(target, generation), now);
+        // What is not scraped leaves no trace, and what nobody can see is not waited for.
+        let scrapes = |target, generation| match self.attribution.is_never_seen(target) {
+            true => u32::MAX,
+            false => self.told.table.pool_scrapes().of(target, generation),
+        };
+        leaving.step(scrapes, now);
         let given_up = leaving.give_up(can_reload, now);
         if *leaving != before || self.leaving.files_behind {
             if let Err(error) = assignment::save(&self.setup.assignment, &self.saved) {

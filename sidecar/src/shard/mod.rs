@@ -32,6 +32,7 @@ use self::{departed::Departed, leaving::LeavingPools};
 use crate::{
     args::Rules,
     assignment::{self, Found, Saved},
+    attribution::Attribution,
     base_config::ConfigSource,
     job_ids::JobIds,
     leaving::Leaving,
@@ -61,6 +62,8 @@ pub struct ShardState {
     pub leaving: Arc<Leaving>,
     /// The scrape pools of the generated config.
     pub pools: Arc<ScrapePools>,
+    /// What became of the targets that Prometheus relabels.
+    pub attribution: Arc<Attribution>,
 }
 
 /// What a shard is made of.
@@ -124,6 +127,7 @@ pub struct Shard<P> {
     is_lost: bool,
     departed: Departed,
     leaving: LeavingPools,
+    attribution: Arc<Attribution>,
     version: Option<PrometheusVersion>,
     /// The generated config, by when it was written, that Prometheus was told to read and took or refused: it is not told
     /// again.
@@ -134,6 +138,7 @@ enum Command {
     Put(AssignmentUpdate, oneshot::Sender<Result<Revision, PutRefused>>),
     Reload(oneshot::Sender<Result<(), String>>),
     TakeConfig(ConfigSources, oneshot::Sender<Result<Fingerprint, ConfigNotTaken>>),
+    Attribute(Fingerprint, Attribution),
     NotStarted(String),
     End,
 }
@@ -170,6 +175,14 @@ impl ShardHandle {
     /// When the process is ending, or (inside) why the config is not in force.
     pub async fn take_config(&self, config: ConfigSources) -> Result<Result<Fingerprint, ConfigNotTaken>, Ending> {
         self.ask(|answer| Command::TakeConfig(config, answer)).await
+    }
+
+    /// Says what became of the targets that Prometheus relabels, under a config.
+    ///
+    /// # Errors
+    /// When the process is ending.
+    pub async fn attribute(&self, config: Fingerprint, learned: Attribution) -> Result<(), Ending> {
+        self.0.send(Command::Attribute(config, learned)).await.map_err(|_| Ending)
     }
 
     /// Says that Prometheus does not start with the generated config, and why.
@@ -229,7 +242,7 @@ impl<P: PrometheusControl> Shard<P> {
             // Of a time when another kind of Prometheus was next door.
             saved.leaving = Leaving::default();
         }
-        let ids = JobIds::new(start.config.jobs.iter().map(|job| &job.job_name));
+        let ids = JobIds::of(&start.config);
         let routes = Routes::new(
             &start.config,
             &saved.assignment,
@@ -252,6 +265,7 @@ impl<P: PrometheusControl> Shard<P> {
             is_lost,
             departed: Departed::default(),
             leaving: LeavingPools::default(),
+            attribution: Arc::default(),
             version,
             answered: None,
             setup,
@@ -294,6 +308,7 @@ impl<P: PrometheusControl> Shard<P> {
                     Some(Command::Put(update, answer)) => drop(answer.send(self.put(update))),
                     Some(Command::Reload(answer)) => drop(answer.send(self.reload().await)),
                     Some(Command::TakeConfig(config, answer)) => drop(answer.send(self.take_config(&config).await)),
+                    Some(Command::Attribute(config, learned)) => self.attribute(config, learned),
                     Some(Command::NotStarted(why)) => self.roll_back(&why).await,
                 },
                 Ok(()) = seen.changed() => {
@@ -335,6 +350,8 @@ impl<P: PrometheusControl> Shard<P> {
     /// Tells everybody what is in force now.
     fn tell(&mut self) {
         self.told.table.assign(&self.saved.assignment);
+        self.attribution.dropped().for_each(|id| self.told.table.dropped(id));
+        self.attribution.untold().for_each(|id| self.told.table.untold(id));
         self.tell_routes();
         let state = ShardState {
             assignment: Arc::new(self.saved.assignment.clone()),
@@ -345,10 +362,20 @@ impl<P: PrometheusControl> Shard<P> {
             idle_since: self.saved.idle_since.filter(|_| self.saved.leaving.is_empty()),
             leaving: Arc::new(self.saved.leaving.clone()),
             pools: Arc::new(ScrapePools::new(&self.ids, &self.saved.leaving)),
+            attribution: Arc::clone(&self.attribution),
         };
         self.told.metrics.in_force(&state);
         self.told.metrics.leaving(&self.saved.leaving);
         self.told.state.send_replace(state);
+    }
+
+    /// Takes what became of the targets that Prometheus relabels. What was learned under another config is worth
+    /// nothing.
+    fn attribute(&mut self, config: Fingerprint, learned: Attribution) {
+        if config == self.config.fingerprint() {
+            self.attribution = Arc::new(learned);
+            self.tell();
+        }
     }
 
     fn tell_routes(&self) {
@@ -366,6 +393,7 @@ impl<P: PrometheusControl> Shard<P> {
         let assignment = self.departed.beside(&self.saved.assignment);
         let assignment = self.saved.leaving.beside(&assignment);
         let token = self.setup.token.expose();
+        let assignment = self.attribution.applied(&assignment);
         let config = &self.config;
         Routes::new(config, &assignment, &self.ids, token, self.assumed_version(), Some(previous))
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use narthex_common::{
-    assignment::{Assignment, AssignmentUpdate, Revision, UpdateRefused},
+    assignment::{AssignedTarget, Assignment, AssignmentUpdate, Revision, UpdateRefused},
     fingerprint::Fingerprint,
 };
 use narthex_runtime::clock;
@@ -32,6 +32,15 @@ pub enum PutRefused {
     /// It names a job that the config does not have.
     #[error("the config has no job {job:?}")]
     UnknownJob {
+        /// The job.
+        job: String,
+    },
+    /// Coordinator and shard do not agree on who relabels a job's targets: they assume different versions of Prometheus.
+    #[error(
+        "whether job {job:?} is relabeled by its shards, coordinator and shard judge differently: do they assume the same \
+         version of Prometheus (flag --prometheus.version)?"
+    )]
+    OtherRelabeling {
         /// The job.
         job: String,
     },
@@ -91,10 +100,17 @@ impl<P: PrometheusControl> Shard<P> {
             return Err(PutRefused::OtherConfig { planned_for: update.config, running });
         }
         let next = self.saved.assignment.updated(update)?;
-        match next.targets.values().find(|t| self.ids.id(&t.target.job).is_none()) {
-            Some(assigned) => Err(PutRefused::UnknownJob { job: assigned.target.job.to_string() }),
-            None => Ok(next),
+        for AssignedTarget { target, .. } in next.targets.values() {
+            if self.ids.id(&target.job).is_none() {
+                return Err(PutRefused::UnknownJob { job: target.job.to_string() });
+            }
+            if self.ids.is_relabeled_here(&target.job) != target.is_relabeled_by_shard()
+                && !self.saved.assignment.targets.contains_key(&target.id)
+            {
+                return Err(PutRefused::OtherRelabeling { job: target.job.to_string() });
+            }
         }
+        Ok(next)
     }
 
     /// Goes back to the assignment before: a target file could not be put in place after all.

@@ -16,7 +16,12 @@ pub use discovery::{
 };
 
 use super::{HttpClientConfig, PromDuration, resolve, yaml};
-use crate::{job::JobName, labels::Labels, relabel::RelabelConfig, semantics::NameValidation};
+use crate::{
+    job::JobName,
+    labels::Labels,
+    relabel::{RelabelConfig, RelabeledBy},
+    semantics::NameValidation,
+};
 
 /// A job. Every field is effective: defaults and `global` are applied.
 #[derive(Clone)]
@@ -71,6 +76,8 @@ pub struct ScrapeConfig {
     pub name_validation: NameValidation,
     /// `metric_name_escaping_scheme`
     pub metric_name_escaping_scheme: String,
+    /// Who applies `relabel_configs`.
+    pub relabeled_by: RelabeledBy,
     /// `relabel_configs`
     pub relabel_configs: Vec<RelabelConfig>,
     /// `metric_relabel_configs`

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     job::JobName,
+    relabel::RelabeledBy,
     semantics::{NameValidation, PrometheusVersion},
 };
 
@@ -83,6 +84,7 @@ fn read_job(
         keep_dropped_targets: limits.dropped_targets,
         name_validation,
         metric_name_escaping_scheme,
+        relabeled_by: RelabeledBy::Coordinator,
         relabel_configs: Vec::new(),
         metric_relabel_configs: Vec::new(),
         http_client,
@@ -111,7 +113,8 @@ fn read_job(
         })?;
         job.fallback_scrape_protocol = Some(fallback);
     }
-    relabel_configs.check(name_validation, version)?;
+    job.relabeled_by = relabel_configs.check(name_validation, version)?;
+    // What cannot be proved of these is a matter of estimates alone: they are Prometheus' to apply.
     metric_relabel_configs.check(name_validation, version)?;
     job.relabel_configs = relabel_configs.rules;
     job.metric_relabel_configs = metric_relabel_configs.rules;

@@ -5,14 +5,20 @@ use super::super::{
     yaml::Node,
 };
 use crate::{
-    relabel::{Action, RelabelConfig, Rules, is_valid_label_name},
+    relabel::{Action, BY_SHARDS_LABEL, BadRule, RelabelConfig, RelabeledBy, Rules, is_valid_label_name},
     semantics::{NameValidation, PrometheusVersion},
 };
 
 /// The rules of a list, with the lines they start at.
 pub(super) struct WrittenRules {
     pub(super) rules: Vec<RelabelConfig>,
-    lines: Vec<usize>,
+    places: Vec<Place>,
+}
+
+/// Where a rule stands, and what of its regex cannot be proved.
+struct Place {
+    line: usize,
+    not_provable: Option<String>,
 }
 
 impl WrittenRules {
@@ -23,27 +29,39 @@ impl WrittenRules {
         what: &str,
         version: PrometheusVersion,
     ) -> Result<Self, Fault> {
-        let mut written = Self { rules: Vec::new(), lines: Vec::new() };
+        let mut written = Self { rules: Vec::new(), places: Vec::new() };
         for item in fields.list(name, "[]*relabel.Config")? {
             if item.is_null() {
                 return Err(Fault::at(item, format!("empty or null {what} relabeling rule in scrape config")));
             }
-            written.rules.push(read_rule(Fields::of(item, "relabel.plain")?, version)?);
-            written.lines.push(item.line);
+            let (rule, not_provable) = read_rule(Fields::of(item, "relabel.plain")?, version)?;
+            written.rules.push(rule);
+            written.places.push(Place { line: item.line, not_provable });
         }
         Ok(written)
     }
 
-    /// Whether Prometheus would take each rule. The regexes were checked when they were read, as Prometheus does.
-    pub(super) fn check(&self, names: NameValidation, version: PrometheusVersion) -> Result<(), Fault> {
-        for (rule, &line) in self.rules.iter().zip(&self.lines) {
-            rule.validate(names, version).map_err(|bad| Fault::new(line, bad))?;
+    /// Whether Prometheus would take each rule, and who applies them. The regexes were checked when they were read, as
+    /// Prometheus does.
+    pub(super) fn check(&self, names: NameValidation, version: PrometheusVersion) -> Result<RelabeledBy, Fault> {
+        let mut by = RelabeledBy::Coordinator;
+        for (rule, Place { line, not_provable }) in self.rules.iter().zip(&self.places) {
+            let why = match rule.validate(names, version) {
+                Ok(()) if rule.asks_for_shards() => Some(format!("a rule that drops {BY_SHARDS_LABEL} asks for it")),
+                Ok(()) => not_provable.clone(),
+                Err(BadRule::NotProvable(why)) => Some(why),
+                Err(bad @ BadRule::Invalid(_)) => return Err(Fault::new(*line, bad)),
+            };
+            if let Some(why) = why.filter(|_| !by.is_shards()) {
+                by = RelabeledBy::Shards { line: *line, why };
+            }
         }
-        Ok(())
+        Ok(by)
     }
 }
 
-fn read_rule(fields: Fields<'_>, version: PrometheusVersion) -> Result<RelabelConfig, Fault> {
+/// A rule, and what of its regex cannot be proved.
+fn read_rule(fields: Fields<'_>, version: PrometheusVersion) -> Result<(RelabelConfig, Option<String>), Fault> {
     let default = RelabelConfig::default();
     let mut source_labels = Vec::new();
     for item in fields.list("source_labels", "model.LabelNames")? {
@@ -55,12 +73,23 @@ fn read_rule(fields: Fields<'_>, version: PrometheusVersion) -> Result<RelabelCo
     }
     // Prometheus tells a regex that is written empty from none, and an action that is written empty likewise.
     let regex = fields.get("regex").map(|node| read_regex(node, version)).transpose()?;
+    let (regex, not_provable) = regex.map_or((None, None), |(regex, why)| (Some(regex), why));
+    // A version that came after this was written may know more.
+    let may_know_more = version > PrometheusVersion::NEWEST_KNOWN;
+    let mut unknown = None;
     let action = match fields.get("action") {
         None => default.action,
         Some(node) if node.is_null() => None,
-        Some(node) => Some(Action::parse(&string_in(node, "action")?).map_err(|bad| Fault::at(node, bad))?),
+        Some(node) => match Action::parse(&string_in(node, "action")?) {
+            Ok(action) => Some(action),
+            Err(bad) if may_know_more => {
+                unknown = Some(bad.to_string());
+                default.action
+            }
+            Err(bad) => return Err(Fault::at(node, bad)),
+        },
     };
-    let rule = RelabelConfig {
+    let mut rule = RelabelConfig {
         source_labels,
         separator: fields.string("separator", &default.separator)?,
         regex,
@@ -68,15 +97,22 @@ fn read_rule(fields: Fields<'_>, version: PrometheusVersion) -> Result<RelabelCo
         target_label: fields.string("target_label", "")?,
         replacement: fields.string("replacement", &default.replacement)?,
         action,
+        unknown,
     };
-    fields.finish()?;
-    Ok(rule)
+    match fields.finish() {
+        Err(fault) if fault.is_of_unknown_field && may_know_more => rule.unknown = Some(fault.message),
+        finished => finished?,
+    }
+    Ok((rule, not_provable))
 }
 
-/// A regex, tried out in a rule that cannot be wrong otherwise.
-fn read_regex(node: &Node, version: PrometheusVersion) -> Result<String, Fault> {
+/// A regex, tried out in a rule that cannot be wrong otherwise, and what of it cannot be proved.
+fn read_regex(node: &Node, version: PrometheusVersion) -> Result<(String, Option<String>), Fault> {
     let regex = string_in(node, "regex")?;
     let keep = RelabelConfig { action: Some(Action::Keep), regex: Some(regex.clone()), ..RelabelConfig::default() };
-    Rules::compile(&[keep], NameValidation::Utf8, version).map_err(|bad| Fault::at(node, bad))?;
-    Ok(regex)
+    match Rules::compile(&[keep], NameValidation::Utf8, version) {
+        Ok(_) => Ok((regex, None)),
+        Err(BadRule::NotProvable(why)) => Ok((regex, Some(why))),
+        Err(bad @ BadRule::Invalid(_)) => Err(Fault::at(node, bad)),
+    }
 }

@@ -51,7 +51,7 @@ const NESTED_REPEAT: &str = "invalid nested repetition operator";
 const UNEXPECTED_PAREN: &str = "unexpected )";
 
 fn error<T>(what: &str, at: &str) -> Result<T, BadRule> {
-    Err(BadRule(format!("error parsing regexp: {what}: `{at}`")))
+    Err(BadRule::Invalid(format!("error parsing regexp: {what}: `{at}`")))
 }
 
 /// What `(?imsU)` switches.
@@ -71,8 +71,21 @@ struct Level {
     flags_outside: Flags,
     /// What a repetition operator would repeat.
     atom: Option<Atom>,
-    /// The most repetitions nested in it so far.
+    /// The most repetitions nested in what comes before that.
     repeats: u32,
+}
+
+impl Level {
+    /// What is read next is something else: nothing repeats the last atom any more.
+    fn pass_atom(&mut self) {
+        self.repeats = self.most_repeats();
+        self.atom = None;
+    }
+
+    /// The most repetitions nested in it.
+    fn most_repeats(&self) -> u32 {
+        self.atom.map_or(0, |atom| atom.repeats).max(self.repeats)
+    }
 }
 
 /// The last thing written that can be repeated.
@@ -110,7 +123,7 @@ impl<'a> Translator<'a> {
                 '|' => {
                     self.rest = &self.rest[1..];
                     self.out.push('|');
-                    self.level().atom = None;
+                    self.level().pass_atom();
                 }
                 '*' | '+' | '?' => self.repeat(1, Repeat::of_operator(c), last_repeat)?,
                 '{' => match Repeat::parse(self.rest) {
@@ -153,7 +166,13 @@ impl<'a> Translator<'a> {
         let start = self.out.len();
         self.out.push_str(written);
         let end = self.out.len();
-        self.level().atom = Some(Atom { start, end, repeated: false, repeats: 0 });
+        self.put_atom(Atom { start, end, repeated: false, repeats: 0 });
+    }
+
+    fn put_atom(&mut self, atom: Atom) {
+        let level = self.level();
+        level.pass_atom();
+        level.atom = Some(atom);
     }
 
     fn level(&mut self) -> &mut Level {
@@ -176,12 +195,10 @@ impl<'a> Translator<'a> {
         }
         self.rest = &self.rest[1..];
         self.out.push(')');
-        if let Some(Level { start, flags_outside, repeats, .. }) = self.levels.pop() {
-            self.flags = flags_outside;
+        if let Some(level) = self.levels.pop() {
+            self.flags = level.flags_outside;
             let end = self.out.len();
-            let level = self.level();
-            level.repeats = level.repeats.max(repeats);
-            level.atom = Some(Atom { start, end, repeated: false, repeats });
+            self.put_atom(Atom { start: level.start, end, repeated: false, repeats: level.most_repeats() });
         }
         Ok(())
     }
@@ -287,9 +304,7 @@ impl<'a> Translator<'a> {
         let written = repeat.written(lazy);
         self.out.insert_str(atom.end, &written);
         atom = Atom { end: atom.end + written.len(), repeated: true, repeats, ..atom };
-        let level = self.level();
-        level.atom = Some(atom);
-        level.repeats = level.repeats.max(repeats);
+        self.level().atom = Some(atom);
         self.last_repeat = Some(from);
         Ok(())
     }

@@ -85,6 +85,7 @@ fn find(pattern: &str, text: &str) -> Option<String> {
 #[case::largest_repeat("a{1000}|b", "b", "a")]
 #[case::nested_repeats("(?:a{10}){100}|b", "b", "a")]
 #[case::open_ended_repeat("a{2,}", "aaa", "a")]
+#[case::what_is_never_repeated_does_not_count("(?:(?:a{1000}){0}b){1000}|c", "c", "a")]
 fn a_go_pattern_means_the_same(#[case] pattern: &str, #[case] matching: &str, #[case] other: &str) {
     assert_eq!(find(pattern, matching).as_deref(), Some(matching), "{pattern}");
     assert_ne!(find(pattern, other).as_deref(), Some(other), "{pattern}");
@@ -110,6 +111,9 @@ fn a_go_pattern_means_the_same(#[case] pattern: &str, #[case] matching: &str, #[
 #[case("x{2,1}", "invalid repeat count: `{2,1}`")]
 #[case("x{99999999999}", "invalid repeat count: `{99999999999}`")]
 #[case("(?:x{100}){11}", "invalid repeat count: `{11}`")]
+#[case("(?:x{100}y{0}){11}", "invalid repeat count: `{11}`")]
+#[case("(?:x{100}|y){11}", "invalid repeat count: `{11}`")]
+#[case("(?:x{100}){0}{2}", "invalid nested repetition operator: `{0}{2}`")]
 #[case("(?x)a", "invalid or unsupported Perl syntax: `(?x`")]
 #[case("(?R)", "invalid or unsupported Perl syntax: `(?R`")]
 #[case("(?u)a", "invalid or unsupported Perl syntax: `(?u`")]

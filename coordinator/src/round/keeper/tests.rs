@@ -237,6 +237,7 @@ fn report(id: TargetId, load: Option<Load>) -> TargetReport {
         last_scrape_duration: std::time::Duration::ZERO,
         load,
         scrapes: 1,
+        dropped: false,
     }
 }
 

@@ -8,7 +8,7 @@ use narthex_planner::{
     world::{JobView, KnownLoad, TargetView},
 };
 
-use crate::discover::Discovered;
+use crate::discover::{ActiveTarget, Discovered};
 
 /// The world as it would be with what another config leads to, once all shards have taken it.
 ///
@@ -24,9 +24,11 @@ pub(super) fn with_config(world: &World, old: &Discovered, new: &Discovered) -> 
             interval: active.target.interval().unwrap_or_default(),
             // Nobody waits for a probe that will not come.
             since: Timestamp(0),
-            probed: loads
-                .get(&(job, &*active.target.url))
-                .map_or(KnownLoad::Unknown, |load| KnownLoad::Measured(*load)),
+            probed: match loads.get(&(job, &*active.target.url)) {
+                Some(load) => KnownLoad::Measured(*load),
+                None if active.target.is_relabeled_by_shard() => KnownLoad::ProbeFailed { since: world.now },
+                None => KnownLoad::Unknown,
+            },
         });
         (id, view)
     });
@@ -42,7 +44,8 @@ fn loads_by_url<'a>(world: &World, old: &'a Discovered, new: &Discovered) -> BTr
     let mut gone: BTreeMap<TargetId, (&JobName, &str)> = BTreeMap::new();
     for (job, found) in &old.jobs {
         let stays = |id: &TargetId| new.jobs.get(job).is_some_and(|new| new.active.contains_key(id));
-        let leaving = found.active.iter().filter(|(id, _)| !stays(id));
+        let has_url = |active: &ActiveTarget| !active.target.is_relabeled_by_shard();
+        let leaving = found.active.iter().filter(|(id, active)| !stays(id) && has_url(active));
         gone.extend(leaving.map(|(id, active)| (*id, (job, &*active.target.url))));
     }
     let mut loads = BTreeMap::new();

@@ -123,6 +123,7 @@ fn shard(target: Target, load: Load, config: Fingerprint) -> ObservedShard {
         last_scrape_duration: Duration::from_millis(250),
         load: Some(load),
         scrapes: 3,
+        dropped: false,
     };
     let assigned = AssignedTarget { target, state: TargetState::Normal, since: None, load: None };
     let state = ShardState {

@@ -75,6 +75,8 @@ pub(super) struct JobRoute {
     pub(super) version: PrometheusVersion,
     /// Why none of its targets is scraped, if that is so: there are too many of them over all shards.
     pub(super) exceeded_target_limit: Option<TargetLimitExceeded>,
+    /// Whether Prometheus relabels its targets: what it asks for is what they have become, also before that is known.
+    is_relabeled_here: bool,
     /// What `client` was made of.
     http_client: HttpClientConfig,
     /// What `kept` was made of.
@@ -168,7 +170,11 @@ impl Routes {
         let (asked, marked) = without_scheme_mark(asked);
         let address = Address::of_request(authority.as_str(), &asked);
         let target = job.targets.get(&address).and_then(|homonyms| homonyms.next(marked));
-        let target = target.ok_or_else(|| Refusal::unknown_target(&job.job.name, uri))?;
+        let target = match target {
+            Some(target) => target,
+            None if job.job.is_relabeled_here => Arc::new(TargetRoute::unattributed(&job.job.name, marked)),
+            None => return Err(Refusal::unknown_target(&job.job.name, uri)),
+        };
         let uri =
             target_uri(target.scheme, authority.as_str(), asked).map_err(|e| Refusal::no_answer(&e.to_string()))?;
         Ok(Route { job: Arc::clone(&job.job), target, uri, through })
@@ -200,7 +206,8 @@ impl JobTargets {
         // What is remembered of kept samples is worth nothing under other rules.
         let same_rules = previous.is_some_and(|p| p.job.metric_rules == route.metric_rules);
         let mut by_address: HashMap<Address, Homonyms> = HashMap::new();
-        for target in targets {
+        // Of those that Prometheus relabels, some are dropped, and of others it is not known yet what they have become.
+        for target in targets.iter().filter(|target| !target.is_relabeled_by_shard()) {
             let Some((address, scheme)) = Address::of_target(&target.url) else {
                 warn!(job = %target.job, target = %target.id, "a target without a http URL; its scrapes are refused");
                 continue;
@@ -280,6 +287,7 @@ impl JobRoute {
             fallback_protocol: job.fallback_scrape_protocol.clone(),
             version,
             exceeded_target_limit: None,
+            is_relabeled_here: job.relabeled_by.is_shards(),
             http_client: job.http_client.clone(),
             metric_rules,
         }
@@ -308,6 +316,13 @@ impl TargetRoute {
             metrics: TargetMetrics::default(),
             guard,
         }
+    }
+
+    /// Some target of a job that Prometheus relabels, for one scrape: under an id that no target has, so that it goes
+    /// unrecorded.
+    fn unattributed(job: &JobName, marked_https: bool) -> Self {
+        let scheme = if marked_https { Scheme::Https } else { Scheme::Http };
+        Self::new(&Target::of_discovered(job.clone(), Labels::default()), scheme, Arc::default())
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, TargetMemory> {

@@ -84,6 +84,20 @@ fn a_job_does_not_reach_the_targets_of_another() {
 }
 
 #[test]
+fn whatever_a_job_that_prometheus_relabels_asks_for_is_forwarded_and_goes_unrecorded_until_it_is_known() {
+    let config = "scrape_configs: [{job_name: a, relabel_configs: [{action: labeldrop, regex: \
+                  __narthex_relabel_by_shards}]}, {job_name: b}]";
+    let routes = routes(config, &[("a", ""), ("a", "https://known/m")], None);
+    let route = find(&routes, "a", "http://host/m?narthex_scheme=https&x=1").ok().unwrap();
+    assert_eq!(route.uri.to_string(), "https://host/m?x=1");
+    assert_eq!(route.target.id, Target::of_discovered("a".into(), Labels::default()).id);
+    assert_eq!(goes_to(&routes, "a", "http://host/m").as_deref(), Some("http://host/m"));
+    let known = find(&routes, "a", "http://known/m?narthex_scheme=https").ok().unwrap();
+    assert_ne!(known.target.id, route.target.id);
+    assert!(goes_to(&routes, "b", "http://host/m").is_none(), "of no other job");
+}
+
+#[test]
 fn one_unusable_job_fails_alone() {
     let config = "scrape_configs: [{job_name: a, tls_config: {ca_file: /nowhere/ca.pem}}, {job_name: b}]";
     let routes = routes(config, &[("a", "http://host/m"), ("b", "http://host/m")], None);
