@@ -100,9 +100,9 @@ mod tests {
         let error = |text| read(&running, text, V, ShardingRules::Applied).unwrap_err().to_string();
         let unknown = error("scrape_configs:\n- job_name: a\n  scrape_intervall: 5s");
         assert!(unknown.starts_with("config:3: job \"a\": "), "{unknown}");
-        let unsupported = error("scrape_configs:\n- job_name: a\n  consul_sd_configs: [{server: x}]");
+        let unsupported = error("scrape_configs:\n- job_name: a\n  eureka_sd_configs: [{server: x}]");
         assert!(
-            unsupported.starts_with("config:3: job \"a\": consul_sd_configs is not supported yet"),
+            unsupported.starts_with("config:3: job \"a\": eureka_sd_configs is not supported yet"),
             "{unsupported}"
         );
     }
