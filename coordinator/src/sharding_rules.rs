@@ -31,6 +31,12 @@ impl ShardingRules {
                 continue;
             }
             match self {
+                Self::Ignored if job.relabeled_by.is_shards() => tracing::warn!(
+                    job = %job.job_name,
+                    "the shards relabel this job by its rules as they are written: those of prometheus-operator's sharding \
+                     (__tmp_hash) are not left out there, whatever --relabel.ignore-sharding-rules says; take them out of \
+                     the config"
+                ),
                 Self::Ignored => job.relabel_configs = without_sharding(&job.relabel_configs),
                 Self::Applied => tracing::warn!(
                     job = %job.job_name,

@@ -109,7 +109,9 @@ fn comparable(mut data: Value) -> Value {
         for varying in ["lastScrape", "lastScrapeDuration", "globalUrl"] {
             assert!(target.remove(varying).is_some(), "{varying}");
         }
-        ["series", "totalSeries", "shards", "id"].map(|more| target.remove(more));
+        for more in ["series", "totalSeries", "shards", "id"] {
+            target.remove(more);
+        }
     }
     for list in ["activeTargets", "droppedTargets"] {
         if let Some(targets) = data.get_mut(list).and_then(Value::as_array_mut) {

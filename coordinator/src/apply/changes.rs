@@ -66,7 +66,8 @@ fn update(
     bodies: &Bodies<'_>,
 ) -> Option<AssignmentUpdate> {
     let has = &state.assignment;
-    // One that scrapes learns that its targets are this config's, and which of them are too many; one that never got a target needs no word of it.
+    // One that scrapes learns that its targets are this config's, and which of them are too many; one that never got a
+    // target needs no word of it.
     let says_otherwise = has.config != config || has.exceeded_target_limits != exceeded_target_limits;
     let outdated = says_otherwise && !has.targets.is_empty();
     if plan.is_empty() && !outdated {
@@ -91,7 +92,7 @@ fn exceeded_on(has: &ShardAssignment, all: &ExceededTargetLimits, discovered: &D
         let is_waited_for = discovered.jobs.get(job).is_some_and(|found| !found.discovered);
         let limit = discovered.config.job(job).map_or(0, |job| job.target_limit);
         if let Some(still) = TargetLimitExceeded::of(told.targets, limit).filter(|_| is_waited_for) {
-            exceeded.insert(job.clone(), still);
+            exceeded.entry(job.clone()).or_insert(still);
         }
     }
     exceeded

@@ -28,8 +28,8 @@ impl Failures {
 }
 
 /// Failures as one, so that a thousand of them are not a thousand lines; none when there are none.
-pub(super) fn summary(failures: &[String]) -> Option<String> {
-    let told = failures.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
+pub(super) fn summary<S: AsRef<str>>(failures: &[S]) -> Option<String> {
+    let told = failures.iter().take(TOLD).map(AsRef::as_ref).collect::<Vec<_>>().join("; ");
     match failures.len() {
         0 => None,
         few if few <= TOLD => Some(told),
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn many_failures_are_told_in_few_words() {
         let failures: Vec<String> = (1..=5).map(|i| format!("e{i}")).collect();
-        assert_eq!(summary(&[]), None);
+        assert_eq!(summary::<&str>(&[]), None);
         assert_eq!(summary(&failures[..1]).unwrap(), "e1");
         assert_eq!(summary(&failures).unwrap(), "e1; e2; e3; and 2 more");
     }

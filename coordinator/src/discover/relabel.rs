@@ -80,9 +80,12 @@ impl JobBuilder {
         let (active, dropped, errors) = (Vec::new(), Vec::new(), Vec::new());
         let mut relabeled = RelabeledGroup { group, active, dropped, dropped_count: 0, errors };
         let group = Arc::clone(&relabeled.group);
+        // Where shards relabel, these labels leave this process: to their disks and APIs.
+        let leaves = self.job.relabeled_by.is_shards();
+        let group_labels = if leaves { shown(group.labels.clone()) } else { group.labels.clone() };
         match builder {
             Err(error) => relabeled.errors.extend(group.targets.iter().map(|_| error.clone())),
-            Ok(builder) => group.targets.iter().for_each(|target| match builder.build(target, &group.labels) {
+            Ok(builder) => group.targets.iter().for_each(|target| match builder.build(target, &group_labels) {
                 Built::Active { discovered, target } => {
                     let active = ActiveTarget { target: Arc::new(target), discovered_labels: shown(discovered) };
                     relabeled.active.push((active.target.id, active));
@@ -133,7 +136,9 @@ impl Limits {
     pub(super) fn of(job: &ScrapeConfig) -> Self {
         // To Prometheus, 0 is all.
         let dropped = usize::try_from(job.keep_dropped_targets).ok().filter(|kept| *kept > 0);
-        Self { targets: job.target_limit, dropped: dropped.unwrap_or(usize::MAX) }
+        // Of a job that the shards relabel nobody knows how many targets are left.
+        let targets = if job.relabeled_by.is_shards() { 0 } else { job.target_limit };
+        Self { targets, dropped: dropped.unwrap_or(usize::MAX) }
     }
 }
 
@@ -204,8 +209,8 @@ fn add(targets: &mut BTreeMap<TargetId, ActiveTarget>, id: TargetId, active: &Ac
     }
 }
 
-/// Discovered labels as they are shown. Relabeling has to see the URL of an `http_sd` as it is; nobody else has to see
-/// the password in it.
+/// Discovered labels as they are shown. Relabeling here has to see the URL of an `http_sd` as it is; nobody else has to
+/// see the password in it.
 fn shown(discovered: Labels) -> Labels {
     match discovered.get(URL_LABEL) {
         Some(url) if url.contains('@') => {

@@ -107,7 +107,8 @@ impl Progress {
                         None
                     }
                 };
-                if group.is_none() && *known == before && before == Known::Answered {
+                // Nothing new; of a thousand services that fail for long none says so again.
+                if group.is_none() && *known == before {
                     return told;
                 }
                 group.into_iter().collect()
@@ -145,21 +146,24 @@ impl Progress {
     fn update(&mut self, groups: Vec<TargetGroup>) -> Update {
         let mut told = self.held_back.take().unwrap_or_default();
         told.extend(groups);
-        let mut failures: Vec<String> = self.list.iter().chain(self.services.values()).filter_map(failure).collect();
+        let mut failures: Vec<&str> = self.list.iter().chain(self.services.values()).filter_map(failure).collect();
+        let not_yet;
         let awaited = self.services.values().filter(|known| **known == Known::Awaited).count();
         if self.list == Some(Known::Awaited) {
-            failures.push("the list of services has not come yet".to_owned());
+            failures.push("the list of services has not come yet");
         } else if awaited > 0 && !self.complete {
-            failures.push(format!("{awaited} services have not answered yet"));
+            not_yet = format!("{awaited} services have not answered yet");
+            failures.push(&not_yet);
         }
-        self.complete |= failures.is_empty();
-        Update { groups: told, failure: summary(&failures) }
+        let failure = summary(&failures);
+        self.complete |= failure.is_none();
+        Update { groups: told, failure }
     }
 }
 
-fn failure(known: &Known) -> Option<String> {
+fn failure(known: &Known) -> Option<&str> {
     match known {
         Known::Awaited | Known::Answered => None,
-        Known::Failed(why) => Some(why.clone()),
+        Known::Failed(why) => Some(why),
     }
 }
