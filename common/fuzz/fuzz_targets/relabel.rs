@@ -45,6 +45,7 @@ fuzz_target!(|text: &str| {
             _ => "$1".to_owned(),
         },
         action: Some(action),
+        unknown: None,
     };
     let version = if version % 2 == 0 { PrometheusVersion::V2_42 } else { PrometheusVersion::V3_5 };
     let rules = match Rules::compile(&[rule], NameValidation::Utf8, version) {
