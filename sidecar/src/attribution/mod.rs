@@ -4,7 +4,7 @@
 //! Which target a scrape is of, Prometheus says: it lists its targets with the labels both before and after relabeling.
 //! Until that is learned, scrapes go through all the same, and are nobody's; what relabeling drops is learned as well.
 //!
-//! What is learned here is a function of what was known and what Prometheus lists; [`attributing`] asks it.
+//! What is learned here is a function of what was known and what Prometheus lists; `attributing` asks it.
 
 mod attributing;
 #[cfg(test)]
